@@ -1,0 +1,1 @@
+"""headstart: does a source task give a network a head start on a target task?"""

@@ -1,0 +1,44 @@
+"""Errors that the user can mend, and how they reach the terminal."""
+
+import contextlib
+import errno
+import sys
+from collections.abc import Iterator
+
+
+class UserError(Exception):
+    """Says what was wrong, where (file, key, value) and what to do next, in one or two lines."""
+
+
+_OS_ADVICE = {
+    errno.ENOSPC: "free some disk space and run the command again",
+    errno.EDQUOT: "free some of your disk quota and run the command again",
+    errno.EFBIG: "the limit on file sizes (ulimit -f) is too low: raise it and run the command again",
+    errno.EROFS: "the file system is read-only: mount it writable or work in another folder",
+    errno.EACCES: "make it readable and writable for you (chmod, chown) and run the command again",
+    errno.EPERM: "make it readable and writable for you (chmod, chown) and run the command again",
+}
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Turns an error that the user can mend into one message on stderr and exit status 1.
+
+    Any other exception is a bug of ours and keeps its traceback.
+    """
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    except OSError as error:
+        if error.errno not in _OS_ADVICE:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        message = f"{error.strerror}{where}; {_OS_ADVICE[error.errno]}"
+    except KeyboardInterrupt:
+        message = "interrupted; nothing half-written is left, run the command again to go on"
+    else:
+        return
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(1)
