@@ -1,0 +1,374 @@
+"""`params.yaml` as typed, validated values. Holds no default: every value stands in the file."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+
+from headstart.errors import UserError
+
+# Bounds that no honest run reaches: they catch a slip of the keyboard before it costs a day.
+_MOST_EPOCHS = 100_000
+_MOST_IMAGES = 100_000_000
+_MOST_UNITS = 65_536
+_MOST_LAYERS = 64
+
+
+def _a_number(value: Any) -> Any:
+    """Refuses text such as 1e-3 (text to PyYAML, a number to DVC) and true, which is 1 to Python."""
+    if isinstance(value, str):
+        raise ValueError("is text; write a plain decimal number without quotes, such as 0.001")
+    if isinstance(value, bool):
+        raise ValueError("is true or false; a number is expected")
+    return value
+
+
+def _classes(values: Any) -> tuple[int | str, ...]:
+    if not isinstance(values, tuple):
+        raise ValueError("is not a list of class names or numbers")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError(f"holds {value!r}, which is neither a class name nor a class number")
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    if len(values) < 2:
+        raise ValueError("names fewer than two classes; a task tells at least two apart")
+    return values
+
+
+def _others_or_classes(values: Any) -> str | tuple[int | str, ...]:
+    if values == "others":
+        return "others"
+    if isinstance(values, str):
+        raise ValueError("is not allowed; allowed are others, or a list of two or more classes")
+    return _classes(values)
+
+
+Whole = Annotated[int, BeforeValidator(_a_number)]
+Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
+Epochs = Annotated[Whole, Field(ge=1, le=_MOST_EPOCHS)]
+BatchSize = Annotated[Whole, Field(ge=1, le=_MOST_IMAGES)]
+Images = Annotated[Whole, Field(ge=1, le=_MOST_IMAGES)]
+LearningRate = Annotated[Number, Field(gt=0, le=1000)]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Units = Annotated[Whole, Field(ge=1, le=_MOST_UNITS)]
+Widths = Annotated[tuple[Units, ...], Field(max_length=_MOST_LAYERS)]
+Optimizer = Literal["sgd", "adam"]
+Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+Classes = Annotated[tuple[int | str, ...], PlainValidator(_classes)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+class Dataset(_Section):
+    """Which images, where they come from, and how many go into each part."""
+
+    name: Literal["fashion_mnist"]
+    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    train_size: Images
+    valid_size: Images
+    test_size: Images
+
+
+class Tasks(_Section):
+    """Which classes make the target task, and which the source task."""
+
+    target_classes: Classes
+    source_classes: Annotated[
+        Literal["others"] | tuple[int | str, ...], PlainValidator(_others_or_classes)
+    ]
+
+
+class Mlp(_Section):
+    """A multilayer perceptron: flatten, then dense layers."""
+
+    name: Literal["mlp"]
+    units: Annotated[Widths, Field(min_length=1)]
+    activation: Activation
+
+
+class Cnn(_Section):
+    """3x3 convolutions with 2x2 max pooling after each, flatten, then dense layers."""
+
+    name: Literal["cnn"]
+    filters: Annotated[Widths, Field(min_length=1)]
+    dense: Widths
+    activation: Activation
+
+
+class Training(_Section):
+    """The budget and the optimiser of one training."""
+
+    epochs: Epochs
+    batch_size: BatchSize
+    optimizer: Optimizer
+    learning_rate: LearningRate
+
+
+class Overrides(_Section):
+    """What one arm does differently on purpose; an absent key means as in `target_training`."""
+
+    epochs: Epochs | None = None
+    batch_size: BatchSize | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: LearningRate | None = None
+
+    def applied_to(self, training: Training) -> Training:
+        """Returns `training` with the values that are overridden here."""
+        return training.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class TrainB(_Section):
+    """The baseline: the target task learned from scratch."""
+
+    output_activation: Literal["auto", "sigmoid", "softmax"]
+    overrides: Overrides
+
+
+class Transfer(_Section):
+    """How the trained backbone is put to use on the target task."""
+
+    strategy: Literal["frozen", "finetune", "gradual", "random_frozen"]
+    frozen_fraction: Fraction
+    unfrozen_learning_rate: LearningRate
+    overrides: Overrides
+
+
+class Evaluate(_Section):
+    """What counts as a difference, and how intervals are made."""
+
+    alpha: Fraction
+    confidence: Fraction
+    bootstrap_samples: Annotated[Whole, Field(ge=100, le=1_000_000)]
+
+
+class Params(_Section):
+    """All of `params.yaml`."""
+
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)]
+    dataset: Dataset
+    tasks: Tasks
+    network: Annotated[Mlp | Cnn, Field(discriminator="name")]
+    source_training: Training
+    target_training: Training
+    train_b: TrainB
+    transfer: Transfer
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _output_fits_the_task(self) -> Self:
+        if self.train_b.output_activation == "sigmoid" and len(self.tasks.target_classes) > 2:
+            raise _Refused(
+                "train_b.output_activation",
+                "sigmoid",
+                "auto or softmax, since tasks.target_classes names three or more classes",
+            )
+        return self
+
+    @property
+    def baseline_training(self) -> Training:
+        """The baseline's budget and optimiser, overrides applied."""
+        return self.train_b.overrides.applied_to(self.target_training)
+
+    @property
+    def transfer_training(self) -> Training:
+        """The transfer's budget and optimiser, overrides applied."""
+        return self.transfer.overrides.applied_to(self.target_training)
+
+    @property
+    def baseline_activation(self) -> str:
+        """The activation of the baseline's output layer."""
+        if self.train_b.output_activation == "auto":
+            return target_activation(len(self.tasks.target_classes))
+        return self.train_b.output_activation
+
+
+class _Refused(ValueError):
+    """A value that only another value makes impossible."""
+
+    def __init__(self, key: str, value: Any, allowed: str) -> None:
+        super().__init__(f"{key}: {_shown(value)} is not allowed here; expected {allowed}")
+
+
+def target_activation(classes: int) -> str:
+    """Returns the output activation that fits a task: one sigmoid unit for two classes."""
+    return "sigmoid" if classes == 2 else "softmax"
+
+
+def acting(stage: str, params: Params) -> dict[str, Any]:
+    """Returns the parameters that act on the model a training stage makes, flat, by dotted name.
+
+    Two runs whose acting parameters, data and model agree are the same training.
+    """
+    training = {
+        "train_a": params.source_training,
+        "train_b": params.baseline_training,
+        "transfer": params.transfer_training,
+    }[stage]
+    found: dict[str, Any] = {"seed": params.seed}
+    found |= {f"network.{key}": value for key, value in params.network.model_dump().items()}
+    found |= training.model_dump()
+    if stage == "train_b":
+        found["output_activation"] = params.baseline_activation
+    if stage == "transfer":
+        found["strategy"] = params.transfer.strategy
+        if params.transfer.strategy == "gradual":
+            found["frozen_fraction"] = params.transfer.frozen_fraction
+            found["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in found.items()}
+
+
+def load(path: Path) -> Params:
+    """Returns the validated parameters in the file `path`.
+
+    Raises:
+        UserError: The file is missing, is not YAML, or holds a key or value that is not allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: there is no such file; run the command in the project's top folder"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Params:
+    """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
+    try:
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506 (_Loader is a SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(_syntax(error, name)) from error
+    except RecursionError as error:
+        raise UserError(f"{name}: is nested too deeply to be parameters") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: holds no keys; expected sections such as {_allowed(Params)}")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        lines = [_explained(dict(item)) for item in error.errors(include_url=False)]
+        head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "
+        raise UserError(head + "\n  ".join(lines)) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as PyYAML's safe loader reads it, with duplicate keys and yes/no refused.
+
+    PyYAML keeps the last of two equal keys in silence, and reads yes, no, on and off as
+    true and false (YAML 1.1) where DVC reads text (YAML 1.2).
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is not text", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands here a second time", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_bool(self, node: yaml.ScalarNode) -> bool:
+        if node.value.lower() not in ("true", "false"):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"'{node.value}' means different things to YAML readers; write true, "
+                "false or text in quotes", node.start_mark
+            )  # fmt: skip
+        return super().construct_yaml_bool(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_yaml_bool)
+
+
+def _syntax(error: yaml.YAMLError, name: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+    problem = getattr(error, "problem", None) or str(error)
+    if "'\\t'" in problem:
+        problem = "a tab stands where YAML allows only spaces; indent with spaces"
+    return f"{where}: {problem}"
+
+
+def _explained(error: dict[str, Any]) -> str:
+    """Returns one line for one pydantic error: the key, the value, what is allowed."""
+    location = error["loc"]
+    # The union of networks puts the name of its branch into the location.
+    shown = location[:1] + location[2:] if location[:1] == ("network",) else location
+    steps = [str(step) for step in shown]
+    key, value, context = ".".join(steps), error["input"], error.get("ctx", {})
+    kind = error["type"]
+    if kind == "missing":
+        return f"{key}: is missing; every value stands in params.yaml"
+    if kind == "extra_forbidden":
+        section = _section(steps[:-1], location)
+        return f"{key}: is not a known key (value {_shown(value)}); allowed are {_allowed(section)}"
+    if kind == "value_error" and isinstance(context.get("error"), _Refused):
+        return str(context["error"])
+    said = {
+        "greater_than": "must be greater than {gt:g}",
+        "greater_than_equal": "must be {ge:g} or more",
+        "less_than": "must be less than {lt:g}",
+        "less_than_equal": "must be {le:g} or less",
+        "literal_error": "is not allowed; allowed are {expected}",
+        "union_tag_invalid": "has the name {tag}; allowed are {expected_tags}",
+        "union_tag_not_found": "has no name; allowed are 'mlp', 'cnn'",
+        "too_short": "has too few entries ({actual_length}); at least {min_length} needed",
+        "too_long": "has too many entries ({actual_length}); at most {max_length} allowed",
+        "value_error": "{error}",
+        "int_type": "is not a whole number",
+        "float_type": "is not a number",
+        "string_type": "is not text",
+        "tuple_type": "is not a list",
+        "finite_number": "is not a finite number",
+        "model_type": "is not a section with keys",
+        "model_attributes_type": "is not a section with keys",
+    }.get(kind)
+    text = said.format(**context) if said else error["msg"]
+    return f"{key}: {_shown(value)} {text}"
+
+
+def _section(steps: list[str], location: tuple[Any, ...]) -> type[BaseModel]:
+    section: type[BaseModel] = Params
+    for step in steps:
+        if step == "network":
+            section = Cnn if "cnn" in location else Mlp
+        else:
+            annotation = section.model_fields[step].annotation
+            assert isinstance(annotation, type)  # noqa: S101 (only sections hold keys)
+            section = annotation
+    return section
+
+
+def _allowed(section: type[BaseModel]) -> str:
+    return ", ".join(section.model_fields)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value if not isinstance(value, tuple) else list(value))
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,165 @@
+"""Cutting a dataset into train, valid and test, and into source and target task. NumPy only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """The classes of one task: label i in the task is class `numbers[i]` of the dataset."""
+
+    numbers: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images (n, height, width[, channels]) with their labels (n,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def source_and_target(
+    names: Sequence[str],
+    aliases: Mapping[str, str],
+    *,
+    target_classes: Sequence[int | str],
+    source_classes: str | Sequence[int | str],
+) -> tuple[Task, Task]:
+    """Returns the source and the target task among the classes `names`.
+
+    Target labels follow the order of `target_classes` (in the notebook: sandal 0, shirt 1),
+    source labels the order of the dataset's numbers or of the list.
+
+    Raises:
+        UserError: A class does not exist, is named twice or stands in both tasks, or no two
+            classes are left for the source task.
+    """
+    target = _numbers(names, aliases, target_classes, key="tasks.target_classes")
+    if source_classes == "others":
+        source = tuple(number for number in range(len(names)) if number not in target)
+        if len(source) < 2:
+            raise UserError(
+                f"params.yaml: tasks.target_classes: {list(target_classes)} leaves {len(source)} of "
+                f"the {len(names)} classes for the source task; leave at least two"
+            )
+    else:
+        source = _numbers(names, aliases, source_classes, key="tasks.source_classes")
+    both = [names[number] for number in source if number in target]
+    if both:
+        raise UserError(
+            f"params.yaml: tasks.source_classes: {', '.join(both)} is a target class too; "
+            "name each class in one of the two tasks"
+        )
+    return tuple(
+        Task(numbers=numbers, names=tuple(names[number] for number in numbers))
+        for numbers in (source, target)
+    )  # type: ignore[return-value]
+
+
+def _numbers(
+    names: Sequence[str], aliases: Mapping[str, str], classes: Sequence[int | str], *, key: str
+) -> tuple[int, ...]:
+    by_name = {name.casefold(): number for number, name in enumerate(names)}
+    by_name |= {alias.casefold(): by_name[name] for alias, name in aliases.items()}
+    numbers = []
+    for entry in classes:
+        number = by_name.get(entry.casefold()) if isinstance(entry, str) else entry
+        if number is None or not 0 <= number < len(names):
+            known = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+            raise UserError(f"params.yaml: {key}: there is no class {entry!r}; there are {known}")
+        if number in numbers:
+            raise UserError(f"params.yaml: {key}: {names[number]} is named twice")
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def check_sizes(
+    *, train_size: int, valid_size: int, test_size: int, published_train: int, published_test: int
+) -> None:
+    """Refuses sizes that the published parts cannot fill.
+
+    Raises:
+        UserError: Names the key, the value and how many images there are.
+    """
+    left = published_train - valid_size
+    if left < 1:
+        raise UserError(
+            f"params.yaml: dataset.valid_size: {valid_size} leaves none of the {published_train} "
+            "published training images to train on; make it smaller"
+        )
+    if train_size > left:
+        raise UserError(
+            f"params.yaml: dataset.train_size: {train_size} is more than the {left} training images "
+            f"that dataset.valid_size {valid_size} leaves of {published_train}"
+        )
+    if test_size > published_test:
+        raise UserError(
+            f"params.yaml: dataset.test_size: {test_size} is more than the {published_test} "
+            "published test images"
+        )
+
+
+def split(
+    published: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    *,
+    train_size: int,
+    valid_size: int,
+    test_size: int,
+) -> dict[str, Part]:
+    """Returns `train`, `valid` and `test` in the published order, as the notebook cut them.
+
+    The first `valid_size` published training images validate, the next `train_size` train;
+    the first `test_size` published test images test. See notebook cells 9 to 13.
+
+    Args:
+        published: Training images and labels, test images and labels.
+        train_size: Number of images to train on.
+        valid_size: Number of images to validate on.
+        test_size: Number of images to test on.
+    """
+    train_images, train_labels, test_images, test_labels = published
+    valid, train = slice(0, valid_size), slice(valid_size, valid_size + train_size)
+    return {
+        "train": Part(train_images[train], train_labels[train]),
+        "valid": Part(train_images[valid], train_labels[valid]),
+        "test": Part(test_images[:test_size], test_labels[:test_size]),
+    }
+
+
+def cut(part: Part, task: Task) -> Part:
+    """Returns the images of the task's classes, in their order, with labels from 0 (int64)."""
+    label_of = np.full(256, -1, dtype=np.int64)
+    label_of[list(task.numbers)] = np.arange(len(task.numbers))
+    labels = label_of[part.labels]
+    chosen = labels >= 0
+    return Part(images=part.images[chosen], labels=labels[chosen])
+
+
+def check_classes(part: Part, task: Task, *, where: str) -> list[str]:
+    """Returns warnings about classes with few images in `part`.
+
+    Raises:
+        UserError: A class of the task has no image in `part`.
+    """
+    counts = np.bincount(part.labels, minlength=len(task.names))
+    empty = [name for name, count in zip(task.names, counts, strict=True) if count == 0]
+    if empty:
+        raise UserError(
+            f"{where}: holds no image of {', '.join(empty)}; make dataset.train_size, valid_size or "
+            "test_size in params.yaml larger, or choose other classes"
+        )
+    return [
+        f"{where}: only {count} images of {name}; expect wide intervals"
+        for name, count in zip(task.names, counts, strict=True)
+        if count < _FEW
+    ]
+
+
+# Below this many images of a class an accuracy on it moves in steps of 5 % or more.
+_FEW = 20
