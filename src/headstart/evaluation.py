@@ -1,0 +1,373 @@
+"""Accuracies, intervals, paired tests and the verdict: pure functions over arrays."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart import seeds
+
+TRANSFER_BETTER = "transfer better"
+BASELINE_BETTER = "baseline better"
+NO_DIFFERENCE = "no difference detected"
+INVALID = "invalid comparison"
+
+# Probabilities are cut here before the logarithm: a wrong answer given with certainty costs 36.
+_SMALLEST = float(np.finfo(np.float64).eps)
+# Keras cuts at 1e-7 (a cost of 16.1), we at 2.2e-16 (36.0): for one and the same answer the two
+# losses differ by 2.24 at most. A factor of three cannot come from rounding or cutting.
+_CONTRADICTION = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How well one model does on its test set; what is undefined is None.
+
+    `majority_rate` is what always answering the commonest class would give. `loss` is the
+    model's own compiled loss, `log_loss` comes from the answered probabilities (nats).
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    majority_rate: float
+    loss: float | None
+    log_loss: float | None
+    auc: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Paired:
+    """On how many test images both, one or none of the two models are right."""
+
+    both_right: int
+    only_baseline: int
+    only_transfer: int
+    both_wrong: int
+
+    @property
+    def total(self) -> int:
+        """The number of test images."""
+        return self.both_right + self.only_baseline + self.only_transfer + self.both_wrong
+
+    @property
+    def gain(self) -> float:
+        """The accuracy of transfer minus that of the baseline."""
+        return (self.only_transfer - self.only_baseline) / self.total
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The verdict on one pair of models, and the reason behind it in prose."""
+
+    verdict: str
+    reason: str
+
+
+def answers(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the answered classes, int64 (n,).
+
+    Args:
+        probabilities: (n,) or (n, 1) from a single unit: class 1 above 0.5, as Keras has it;
+            (n, k) from k units: the class of the highest, the first one of equals.
+    """
+    if _one_unit(probabilities):
+        return (np.asarray(probabilities).reshape(-1) > 0.5).astype(np.int64)
+    return np.argmax(probabilities, axis=1).astype(np.int64)
+
+
+def answered_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Returns what predictions.csv holds, float64 (n,).
+
+    The probability of class 1 in a binary task, of the answered class otherwise.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    return values.reshape(-1) if _one_unit(probabilities) else values.max(axis=1)
+
+
+def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Scores:
+    """Returns the scores of one model on its test set.
+
+    Balanced accuracy is the mean recall of the classes that occur. The AUC of three or more
+    classes is one-vs-rest, macro, and undefined where a class is missing from the test set.
+    The log loss cuts probabilities at the epsilon of float64, as scikit-learn does for float64
+    input: a one-unit softmax, wrong with certainty, gets 36 a wrong answer. What a model
+    without numbers (a training that diverged) leaves undefined is None.
+
+    Args:
+        actual: classes from 0, int (n,), n > 0.
+        probabilities: float (n,), (n, 1) or (n, k).
+        loss: the compiled loss of the model on these images, from `model.evaluate`.
+    """
+    actual = np.asarray(actual)
+    right = answers(probabilities) == actual
+    classes, counts = np.unique(actual, return_counts=True)
+    return Scores(
+        accuracy=int(right.sum()) / len(actual),
+        balanced_accuracy=float(np.mean([right[actual == one].mean() for one in classes])),
+        majority_rate=int(counts.max()) / len(actual),
+        loss=_number(loss),
+        log_loss=log_loss(actual, probabilities),
+        auc=auc(actual, probabilities),
+    )
+
+
+def log_loss(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Returns the mean negative logarithm of the probability given to the actual class, in nats."""
+    given = _per_class(probabilities)[np.arange(len(actual)), actual]
+    return _number(-np.log(np.clip(given, _SMALLEST, 1 - _SMALLEST)).mean())
+
+
+def auc(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Returns the area under the ROC curve, macro one-vs-rest over k > 2, None if undefined."""
+    from sklearn.metrics import roc_auc_score
+
+    columns = list(_rest_columns(actual, probabilities))
+    if not columns:
+        return None
+    return float(np.mean([roc_auc_score(positive, score) for positive, score in columns]))
+
+
+def roc_curve(actual: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns false and true positive rates, float64 (m,) each; empty where undefined.
+
+    Three or more classes: the mean of the one-vs-rest curves over all their false positive rates.
+    """
+    from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+    curves = [
+        sklearn_roc_curve(positive, score)[:2]
+        for positive, score in _rest_columns(actual, probabilities)
+    ]
+    if not curves:
+        return np.empty(0), np.empty(0)
+    if len(curves) == 1:
+        return curves[0]
+    grid = np.unique(np.concatenate([rate for rate, _ in curves]))
+    # A curve rises in steps: each rate has a value from the left and one from the right.
+    left = np.mean([np.interp(-grid, -false[::-1], true[::-1]) for false, true in curves], axis=0)
+    right = np.mean([np.interp(grid, false, true) for false, true in curves], axis=0)
+    return np.repeat(grid, 2), np.stack([left, right], axis=1).reshape(-1)
+
+
+def wilson(correct: int, total: int, *, confidence: float) -> tuple[float, float]:
+    """Returns Wilson's score interval of an accuracy of `correct` in `total` answers."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def paired(actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray) -> Paired:
+    """Returns how the answers of both models, int (n,) each, fall together."""
+    left, right = np.asarray(baseline) == actual, np.asarray(transfer) == actual
+    return Paired(
+        both_right=int((left & right).sum()),
+        only_baseline=int((left & ~right).sum()),
+        only_transfer=int((~left & right).sum()),
+        both_wrong=int((~left & ~right).sum()),
+    )
+
+
+def mcnemar(pairs: Paired) -> float:
+    """Returns the p-value of the exact two-sided McNemar test; 1 where no answer is discordant."""
+    from scipy.stats import binomtest
+
+    discordant = pairs.only_baseline + pairs.only_transfer
+    return float(binomtest(pairs.only_baseline, discordant).pvalue) if discordant else 1.0
+
+
+def gain_interval(
+    pairs: Paired, *, confidence: float, samples: int, seed: int
+) -> tuple[float, float]:
+    """Returns the paired percentile bootstrap interval of the gain.
+
+    The difference on one image is -1, 0 or +1, so drawing n images with replacement is exactly
+    one multinomial draw over the three counts: no resampling of images is needed.
+    """
+    counts = np.array([pairs.only_baseline, pairs.both_right + pairs.both_wrong])
+    shares = np.append(counts, pairs.only_transfer) / pairs.total
+    drawn = seeds.generator(seed, "evaluate", "bootstrap").multinomial(
+        pairs.total, shares, size=samples
+    )
+    gains = (drawn[:, 2] - drawn[:, 0]) / pairs.total
+    low, high = np.quantile(gains, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def degenerate(probabilities: np.ndarray) -> bool:
+    """Tells whether a model answers one class for everything, or has no numbers for answers."""
+    return len(np.unique(answers(probabilities))) == 1 or not np.isfinite(probabilities).all()
+
+
+def verdict(
+    actual: np.ndarray,
+    baseline_probabilities: np.ndarray,
+    transfer_probabilities: np.ndarray,
+    *,
+    baseline_loss: float,
+    transfer_loss: float,
+    alpha: float,
+    classes: Sequence[str] | None = None,
+) -> Verdict:
+    """Returns the verdict on these two models, which says nothing about other seeds.
+
+    A degenerate model makes the comparison invalid. Otherwise the sign of the difference
+    decides where the exact two-sided McNemar p-value is below `alpha`.
+
+    Args:
+        actual: classes from 0, int (n,).
+        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
+        transfer_probabilities: see above.
+        baseline_loss: the compiled loss on these images; so is the other arm's.
+        transfer_loss: see above.
+        alpha: between 0 and 1.
+        classes: their names by number, for the reason.
+    """
+    arms = (
+        ("baseline", baseline_probabilities, baseline_loss),
+        ("transfer", transfer_probabilities, transfer_loss),
+    )
+    if any(degenerate(probabilities) for _, probabilities, _ in arms):
+        sentences = [
+            sentence
+            for name, probabilities, loss in arms
+            for sentence in _defects(name, actual, probabilities, loss, classes)
+        ]
+        return Verdict(INVALID, " ".join(sentences))
+    pairs = paired(actual, answers(baseline_probabilities), answers(transfer_probabilities))
+    p = mcnemar(pairs)
+    if p >= alpha:
+        decision, relation = NO_DIFFERENCE, "not below"
+    else:
+        decision = TRANSFER_BETTER if pairs.gain > 0 else BASELINE_BETTER
+        relation = "below"
+    return Verdict(
+        decision,
+        f"Of {pairs.total} test images, {pairs.only_baseline} are answered right by the baseline "
+        f"alone and {pairs.only_transfer} by transfer alone: exact two-sided McNemar "
+        f"p = {p:.3g}, {relation} alpha = {alpha:g}. This speaks of these two models only "
+        "(one seed), not of the method.",
+    )
+
+
+def fairness(
+    baseline_settings: Mapping[str, Any], transfer_settings: Mapping[str, Any]
+) -> list[str]:
+    """Returns a line for each setting in which the arms differ; none means a fair comparison.
+
+    The caller hands in what has to be equal: data, epochs, batch size, optimiser, learning rate.
+    Nested settings are compared leaf by leaf.
+    """
+    left, right = dict(_leaves(baseline_settings)), dict(_leaves(transfer_settings))
+    return [
+        f"{key}: baseline {left.get(key, 'none')}, transfer {right.get(key, 'none')}"
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key) != right.get(key)
+    ]
+
+
+def misclassified(
+    actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray, *, limit: int
+) -> np.ndarray:
+    """Returns the images to show, int64 indices: both arms wrong first, then one, by index."""
+    wrong = (np.asarray(baseline) != actual).astype(int) + (np.asarray(transfer) != actual)
+    both, one = np.flatnonzero(wrong == 2), np.flatnonzero(wrong == 1)
+    return np.concatenate([both, one])[:limit].astype(np.int64)
+
+
+def class_name(number: int, classes: Sequence[str] | None) -> str:
+    """Returns the name of a class, or "class 3" where it has none."""
+    return classes[number] if classes is not None else f"class {number}"
+
+
+def _defects(
+    name: str,
+    actual: np.ndarray,
+    probabilities: np.ndarray,
+    loss: float,
+    classes: Sequence[str] | None,
+) -> Iterator[str]:
+    if not degenerate(probabilities):
+        return
+    if not np.isfinite(probabilities).all():
+        yield (
+            f"The {name}'s probabilities are not all numbers: its training diverged, "
+            "and a lower learning rate may mend it."
+        )
+        return
+    constant = int(answers(probabilities)[0])
+    accuracy = float(np.mean(actual == constant))
+    yield (
+        f"The {name} answers '{class_name(constant, classes)}' for all {len(actual)} test images: "
+        f"its accuracy of {accuracy:.4f} is the share of that class and shows no skill."
+    )
+    if len(np.unique(actual)) == 1:
+        yield "The test set holds one class only, so no model can show skill on it."
+    answered = log_loss(actual, probabilities)
+    if answered is None or not _contradicts(actual, loss, answered):
+        return
+    cause = (
+        "The likely cause is a softmax over one unit, which is 1 for every input: Keras computes "
+        "the loss from the logits, so the weights learn and only the answers are constant."
+        if _one_unit(probabilities) and bool((np.asarray(probabilities) == 1).all())
+        else "The likely cause is an output that is not what the loss is computed from."
+    )
+    yield (
+        f"Its loss of {loss:.4g} and the log loss of its answers, {answered:.4g}, contradict each "
+        f"other. {cause}"
+    )
+
+
+def _contradicts(actual: np.ndarray, loss: float, answered: float) -> bool:
+    """Tells whether the loss claims knowledge that the answers lack.
+
+    The entropy of the class frequencies is the log loss of knowing nothing else. A loss below
+    it says that the model has learned, a log loss above it that the answers are worse than
+    ignorance. Both numbers mean the same quantity, so that both at once, a factor of three
+    apart, can only come from a broken output.
+    """
+    shares = np.unique(actual, return_counts=True)[1] / len(actual)
+    entropy = float(-(shares * np.log(shares)).sum())
+    return math.isfinite(loss) and loss < entropy < answered and answered > _CONTRADICTION * loss
+
+
+def _one_unit(probabilities: np.ndarray) -> bool:
+    shape = np.shape(probabilities)
+    return len(shape) == 1 or shape[1] == 1
+
+
+def _per_class(probabilities: np.ndarray) -> np.ndarray:
+    values = np.asarray(probabilities, dtype=np.float64)
+    if not _one_unit(values):
+        return values
+    one = values.reshape(-1)
+    return np.stack([1 - one, one], axis=1)
+
+
+def _rest_columns(
+    actual: np.ndarray, probabilities: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (positive, score) for each class against the rest, for class 1 alone if binary.
+
+    Nothing where a class is missing from `actual` or a score is no number.
+    """
+    values = _per_class(probabilities)
+    count = values.shape[1]
+    if len(np.unique(actual)) < count or not np.isfinite(values).all():
+        return
+    for number in range(1 if count == 2 else 0, count):
+        yield np.asarray(actual) == number, values[:, number]
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
