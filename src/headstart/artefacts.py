@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from headstart.errors import UserError
+from headstart.tasks import Part
 
 
 class SavesItself(Protocol):
@@ -63,6 +64,20 @@ def read_array(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError) as error:
         raise UserError(f"{path}: {_reason(error)}; `dvc repro` makes it again") from error
+
+
+def write_part(folder: Path, name: str, part: Part) -> None:
+    """Writes `<name>_images.npy` and `<name>_labels.npy` into `folder`."""
+    write_array(folder / f"{name}_images.npy", part.images)
+    write_array(folder / f"{name}_labels.npy", part.labels)
+
+
+def read_part(folder: Path, name: str) -> Part:
+    """Returns the images and labels of the part `name` ("train", "valid" or "test") in `folder`."""
+    return Part(
+        images=read_array(folder / f"{name}_images.npy"),
+        labels=read_array(folder / f"{name}_labels.npy"),
+    )
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

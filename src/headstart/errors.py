@@ -42,3 +42,9 @@ def reported() -> Iterator[None]:
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr, flush=True)
     raise SystemExit(1)
+
+
+def warn(message: str) -> None:
+    """Prints a warning that does not stop the run but must be seen."""
+    sys.stdout.flush()
+    print(f"warning: {message}", file=sys.stderr, flush=True)

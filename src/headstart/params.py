@@ -194,13 +194,6 @@ class Params(_Section):
         """The transfer's budget and optimiser, overrides applied."""
         return self.transfer.overrides.applied_to(self.target_training)
 
-    @property
-    def baseline_activation(self) -> str:
-        """The activation of the baseline's output layer."""
-        if self.train_b.output_activation == "auto":
-            return target_activation(len(self.tasks.target_classes))
-        return self.train_b.output_activation
-
 
 class _Refused(ValueError):
     """A value that only another value makes impossible."""
@@ -209,8 +202,10 @@ class _Refused(ValueError):
         super().__init__(f"{key}: {_shown(value)} is not allowed here; expected {allowed}")
 
 
-def target_activation(classes: int) -> str:
-    """Returns the output activation that fits a task: one sigmoid unit for two classes."""
+def output_activation(classes: int, asked: str = "auto") -> str:
+    """Returns the output activation: what is `asked`, or the one that fits the number of classes."""
+    if asked != "auto":
+        return asked
     return "sigmoid" if classes == 2 else "softmax"
 
 
@@ -228,7 +223,9 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
     found |= {f"network.{key}": value for key, value in params.network.model_dump().items()}
     found |= training.model_dump()
     if stage == "train_b":
-        found["output_activation"] = params.baseline_activation
+        found["output_activation"] = output_activation(
+            len(params.tasks.target_classes), params.train_b.output_activation
+        )
     if stage == "transfer":
         found["strategy"] = params.transfer.strategy
         if params.transfer.strategy == "gradual":

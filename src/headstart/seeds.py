@@ -26,7 +26,7 @@ def integer(seed: int, *names: str | int) -> int:
     return int(sequence(seed, *names).generate_state(1)[0] >> 1)
 
 
-def epoch_order(count: int, *, seed: int, task: str, epoch: int) -> np.ndarray:
+def epoch_order(epoch: int, *, count: int, seed: int, task: str) -> np.ndarray:
     """Returns the order of `count` samples in `epoch` (from 1) as an int64 permutation.
 
     Depends on seed, task ("source" or "target") and epoch alone: both arms see the same batches.

@@ -1,0 +1,70 @@
+"""What makes a training repeatable to the bit, and quick to start. Called before Keras is imported."""
+
+import contextlib
+import gc
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# Values change with the number of threads and with oneDNN: both are part of the result.
+INTRA_OP_THREADS = 2
+INTER_OP_THREADS = 1
+
+
+@contextlib.contextmanager
+def quick_imports() -> Iterator[None]:
+    """Keeps the garbage collector off while big libraries are imported: half the time of a start.
+
+    What they made lives as long as the process, so it is frozen out of later collections.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Holds back what TensorFlow's C++ side writes to stderr while it looks for its devices.
+
+    It comes before any log level is read (TensorFlow 2.21), speaks of missing GPUs as errors,
+    and would be the first thing that a user of a CPU sees. A failed start shows it all.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def fix(seed: int) -> None:
+    """Imports TensorFlow and Keras with seeds, threads and kernels fixed.
+
+    The same processor then gives the same bytes; another may round differently.
+
+    Args:
+        seed: Seeds Python, NumPy, TensorFlow and Keras, for any draw that has no name of its own.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with quick_imports(), _quiet_start():
+        import keras
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    tf.config.threading.set_intra_op_parallelism_threads(INTRA_OP_THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(INTER_OP_THREADS)
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)

@@ -1,0 +1,51 @@
+"""Trains the source network on the source task.
+
+Reads data/prepared/source/; writes models/source.keras and models/source.history.csv.
+"""
+
+from pathlib import Path
+
+import _checkout  # noqa: F401
+import numpy as np
+
+from headstart import artefacts, params, runtime, tracking
+from headstart.errors import reported, warn
+
+
+def main() -> None:
+    settings = params.load(Path("params.yaml"))
+    with tracking.recorder(stage="train_a", root=Path.cwd()) as run:
+        runtime.fix(settings.seed)
+        from headstart import networks, training
+
+        train = artefacts.read_part(Path("data/prepared/source"), "train")
+        valid = artefacts.read_part(Path("data/prepared/source"), "valid")
+        classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["source"]["names"])
+        model, history = training.train_new(
+            train,
+            valid,
+            network=settings.network,
+            units=networks.output_units(classes),
+            activation=params.output_activation(classes),
+            settings=settings.source_training,
+            seed=settings.seed,
+            task="source",
+            on_epoch=run.epoch,
+        )
+        trainable, _ = networks.parameters(model)
+        print(f"source network: {trainable} trainable parameters, {len(train.labels)} images")
+        commonest = np.bincount(valid.labels).max() / len(valid.labels)
+        if history[-1]["val_accuracy"] < 1.1 * commonest:
+            warn(
+                f"the source network is near chance: validation accuracy "
+                f"{history[-1]['val_accuracy']:.3f}, always answering the commonest class gives "
+                f"{commonest:.3f}; it has little to transfer (raise source_training.epochs)"
+            )
+        artefacts.write_model(Path("models/source.keras"), model)
+        artefacts.write_history(Path("models/source.history.csv"), history)
+        run.finish()
+
+
+if __name__ == "__main__":
+    with reported():
+        main()

@@ -1,0 +1,43 @@
+"""Trains the baseline: the target task from scratch.
+
+Reads data/prepared/target/; writes models/baseline.keras and models/baseline.history.csv.
+"""
+
+from pathlib import Path
+
+import _checkout  # noqa: F401
+
+from headstart import artefacts, params, runtime, tracking
+from headstart.errors import reported
+
+
+def main() -> None:
+    settings = params.load(Path("params.yaml"))
+    with tracking.recorder(stage="train_b", root=Path.cwd()) as run:
+        runtime.fix(settings.seed)
+        from headstart import networks, training
+
+        train = artefacts.read_part(Path("data/prepared/target"), "train")
+        valid = artefacts.read_part(Path("data/prepared/target"), "valid")
+        classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
+        model, history = training.train_new(
+            train,
+            valid,
+            network=settings.network,
+            units=networks.output_units(classes),
+            activation=params.output_activation(classes, settings.train_b.output_activation),
+            settings=settings.baseline_training,
+            seed=settings.seed,
+            task="target",
+            on_epoch=run.epoch,
+        )
+        trainable, _ = networks.parameters(model)
+        print(f"baseline: {trainable} trainable parameters, {len(train.labels)} images")
+        artefacts.write_model(Path("models/baseline.keras"), model)
+        artefacts.write_history(Path("models/baseline.history.csv"), history)
+        run.finish()
+
+
+if __name__ == "__main__":
+    with reported():
+        main()

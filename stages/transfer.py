@@ -1,0 +1,52 @@
+"""Grafts a new head on the source network's backbone and trains it on the target task.
+
+Reads models/source.keras and data/prepared/target/; writes models/transfer.keras and
+models/transfer.history.csv.
+"""
+
+from pathlib import Path
+
+import _checkout  # noqa: F401
+
+from headstart import artefacts, params, runtime, tracking
+from headstart.errors import reported
+
+
+def main() -> None:
+    settings = params.load(Path("params.yaml"))
+    with tracking.recorder(stage="transfer", root=Path.cwd()) as run:
+        runtime.fix(settings.seed)
+        from headstart import networks, training
+
+        train = artefacts.read_part(Path("data/prepared/target"), "train")
+        valid = artefacts.read_part(Path("data/prepared/target"), "valid")
+        classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
+        strategy = settings.transfer.strategy
+        trained = strategy != "random_frozen"
+        model, history = training.train_grafted(
+            train,
+            valid,
+            source=networks.load(Path("models/source.keras")) if trained else None,
+            network=settings.network,
+            units=networks.output_units(classes),
+            activation=params.output_activation(classes),
+            settings=settings.transfer_training,
+            strategy=strategy,
+            frozen_fraction=settings.transfer.frozen_fraction,
+            unfrozen_learning_rate=settings.transfer.unfrozen_learning_rate,
+            seed=settings.seed,
+            on_epoch=run.epoch,
+        )
+        trainable, total = networks.parameters(model)
+        print(
+            f"transfer ({strategy}): {trainable} trainable and {total - trainable} frozen "
+            f"parameters, {len(train.labels)} images"
+        )
+        artefacts.write_model(Path("models/transfer.keras"), model)
+        artefacts.write_history(Path("models/transfer.history.csv"), history)
+        run.finish()
+
+
+if __name__ == "__main__":
+    with reported():
+        main()
