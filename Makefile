@@ -1,0 +1,36 @@
+# The plain commands behind each target stand in README.md.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lock ui clean
+
+# DVC runs a stage with the first `python` on PATH.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Variables go on to the scripts: make run PYTHON=python3.12, make setup UV= (venv and pip though uv
+# is installed), make ui PORT=5001.
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make or refresh .venv from requirements.lock
+	@scripts/setup.sh
+
+run: setup ## set up, then run the pipeline (dvc repro): table and verdict
+	@.venv/bin/dvc repro
+
+test: setup ## set up, then run all tests
+	@.venv/bin/pytest
+
+lint: setup ## check style (ruff), format (ruff) and types (mypy)
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+lock: ## write requirements.lock anew from pyproject.toml (needs uv; LOCK=--upgrade for newer versions)
+	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+		--group dev --custom-compile-command 'make lock' $(LOCK) \
+		--quiet --output-file requirements.lock pyproject.toml
+
+ui: setup ## open the MLflow UI on the lab book, http://127.0.0.1:5000
+	@scripts/ui.sh
+
+clean: ## take away .venv, caches and stage outputs; keep .dvc/cache, mlflow.db, committed files
+	@scripts/clean.sh
