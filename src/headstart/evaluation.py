@@ -74,7 +74,8 @@ def answers(probabilities: np.ndarray) -> np.ndarray:
     """
     if _one_unit(probabilities):
         return (np.asarray(probabilities).reshape(-1) > 0.5).astype(np.int64)
-    return np.argmax(probabilities, axis=1).astype(np.int64)
+    highest: np.ndarray = np.argmax(probabilities, axis=1).astype(np.int64)
+    return highest
 
 
 def answered_probabilities(probabilities: np.ndarray) -> np.ndarray:
@@ -83,7 +84,8 @@ def answered_probabilities(probabilities: np.ndarray) -> np.ndarray:
     The probability of class 1 in a binary task, of the answered class otherwise.
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    return values.reshape(-1) if _one_unit(probabilities) else values.max(axis=1)
+    answered: np.ndarray = values.reshape(-1) if _one_unit(values) else values.max(axis=1)
+    return answered
 
 
 def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Scores:
@@ -143,7 +145,8 @@ def roc_curve(actual: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray
     if not curves:
         return np.empty(0), np.empty(0)
     if len(curves) == 1:
-        return curves[0]
+        false, true = curves[0]
+        return false, true
     grid = np.unique(np.concatenate([rate for rate, _ in curves]))
     # A curve rises in steps: each rate has a value from the left and one from the right.
     left = np.mean([np.interp(-grid, -false[::-1], true[::-1]) for false, true in curves], axis=0)

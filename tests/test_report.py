@@ -1,0 +1,268 @@
+"""Figures are equal to the byte, the terminal summary survives any terminal."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from headstart import artefacts, evaluation, report
+
+NAMES = ["sandal", "shirt"]
+HISTORY = [
+    {"arm": arm, "epoch": epoch, "loss": 1 / epoch, "accuracy": 1 - 0.1 / epoch}
+    | {"val_loss": 1.1 / epoch, "val_accuracy": 0.98 - 0.1 / epoch}
+    for arm in ("source", "baseline", "transfer")
+    for epoch in (1, 2, 3)
+]
+SCORES = {"balanced_accuracy": 0.99, "majority_rate": 0.5016, "loss": 0.0213, "log_loss": 0.0213}
+RECORD: dict[str, Any] = {
+    "comparison": {
+        "accuracy_gain": -0.0083,
+        "accuracy_gain_low": -0.0145,
+        "accuracy_gain_high": -0.0021,
+        "mcnemar_p": 0.0078,
+        "verdict": "baseline better",
+        "fair": True,
+    },
+    "baseline": {"accuracy": 963 / 967, **SCORES, "auc": 0.9998},
+    "transfer": {"accuracy": 955 / 967, **SCORES, "auc": None},
+    "source": {"accuracy": 0.85, **SCORES, "auc": 0.98},
+    "cost": {
+        "baseline": {"trainable_parameters": 275801, "updates": 805, "flops": 42_390_000_000},
+        "transfer": {"trainable_parameters": 51, "updates": 805, "flops": None},
+    },
+}
+TEST_IMAGES = {"baseline": 967, "transfer": 967, "source": 4033}
+
+
+def answered(count: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(4)
+    actual = generator.integers(0, 2, count)
+    noise = generator.normal(0, 0.4, (2, count))
+    return actual, *np.clip(actual + noise, 0, 1)
+
+
+def text_of(figure: Figure) -> str:
+    from matplotlib.text import Text
+
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def printed(record: dict[str, Any], *, reason: str = "Because.", **options: Any) -> str:
+    file = io.StringIO()
+    report.summary(
+        record, reason=reason, test_images=TEST_IMAGES, confidence=0.95, file=file, **options
+    )
+    return file.getvalue()
+
+
+def every_figure() -> dict[str, Figure]:
+    actual, baseline, transfer = answered()
+    pair = evaluation.answers(baseline), evaluation.answers(transfer)
+    return {
+        "learning_curves": report.learning_curves(HISTORY),
+        "confusion": report.confusion_matrices(actual, *pair, classes=NAMES),
+        "roc": report.roc(actual, baseline, transfer),
+        "misclassified": report.misclassified(
+            np.linspace(0, 1, 60 * 28 * 28).reshape(60, 28, 28),
+            actual,
+            baseline,
+            transfer,
+            chosen=evaluation.misclassified(actual, *pair, limit=6),
+            classes=NAMES,
+        ),
+    }
+
+
+def test_equal_figures_give_equal_bytes_whatever_matplotlibrc_says(tmp_path: Path) -> None:
+    import matplotlib
+
+    for name, figure in every_figure().items():
+        report.write_png(tmp_path / f"{name}-1.png", figure)
+    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 30}):
+        for name, figure in every_figure().items():
+            report.write_png(tmp_path / f"{name}-2.png", figure)
+            first = (tmp_path / f"{name}-1.png").read_bytes()
+            assert first == (tmp_path / f"{name}-2.png").read_bytes(), name
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".png"] * 8
+    with Image.open(tmp_path / "roc-1.png") as image:
+        assert "Software" not in image.info
+
+
+def test_learning_curves_show_both_arms_and_not_the_source() -> None:
+    figure = report.learning_curves(HISTORY)
+    loss, accuracy = figure.axes
+    assert len(loss.lines) == len(accuracy.lines) == 4
+    assert [line.get_linestyle() for line in loss.lines] == ["--", "-"] * 2
+    colours = [line.get_color() for line in accuracy.lines]
+    assert colours == [report.COLOURS["baseline"]] * 2 + [report.COLOURS["transfer"]] * 2
+    assert np.asarray(accuracy.lines[1].get_ydata()).tolist() == [
+        row["val_accuracy"] for row in HISTORY[3:6]
+    ]
+
+
+def test_learning_curves_take_text_and_what_is_missing(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{**row} for row in HISTORY]
+    rows[4]["val_loss"] = None
+    artefacts.write_table(tmp_path / "history.csv", rows)
+    figure = report.learning_curves(artefacts.read_table(tmp_path / "history.csv"))
+    assert np.isnan(np.asarray(figure.axes[0].lines[1].get_ydata(), float)).tolist() == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_confusion_matrices_count_actual_by_answered() -> None:
+    actual = np.array([0, 0, 0, 1, 1])
+    figure = report.confusion_matrices(
+        actual, np.array([0, 0, 1, 1, 1]), np.array([1, 1, 1, 1, 1]), classes=NAMES
+    )
+    left, right = figure.axes
+    assert [text.get_text() for text in left.texts] == ["2", "1", "0", "2"]
+    assert [text.get_text() for text in right.texts] == ["0", "3", "0", "2"]
+    assert left.get_title() == "baseline: 4 of 5 right"
+
+
+def test_roc_names_the_area_and_says_where_a_curve_is_undefined() -> None:
+    actual, baseline, transfer = answered()
+    text = text_of(report.roc(actual, baseline, transfer))
+    assert f"baseline (area {evaluation.auc(actual, baseline):.4f})" in text
+    assert "transfer (undefined)" in text_of(report.roc(np.ones(60, int), baseline, transfer))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 3)])
+def test_misclassified_images_name_the_answers_of_both_arms(shape: tuple[int, ...]) -> None:
+    figure = report.misclassified(
+        np.zeros((2, *shape), np.float32),
+        np.array([1, 0]),
+        np.array([[0.25], [0.1]]),
+        np.array([[0.8], [0.1]]),
+        chosen=np.array([0]),
+        classes=NAMES,
+    )
+    text = text_of(figure)
+    for part in ("actual: shirt", "✗ baseline: sandal 75%", "✓ transfer: shirt 80%"):
+        assert part in text
+
+
+def test_no_misclassified_image_is_said_in_words(tmp_path: Path) -> None:
+    nothing = np.empty(0, int)
+    figure = report.misclassified(
+        np.zeros((1, 8, 8)), np.ones(1, int), np.ones(1), np.ones(1), chosen=nothing, classes=NAMES
+    )
+    assert "every test image right" in text_of(figure)
+    report.write_png(tmp_path / "empty.png", figure)
+
+
+def test_roc_rows_stay_few_and_keep_both_ends() -> None:
+    actual, baseline, transfer = answered(5000)
+    rows = report.roc_rows(actual, baseline, transfer)
+    for arm in report.ARMS:
+        points = [
+            (row["false_positive_rate"], row["true_positive_rate"])
+            for row in rows
+            if row["arm"] == arm
+        ]
+        assert 50 < len(points) <= 200
+        assert points[0] == (0, 0)
+        assert points[-1] == (1, 1)
+        assert points == sorted(points)
+
+
+def test_an_undefined_roc_has_a_row_without_rates(tmp_path: Path) -> None:
+    rows = report.roc_rows(np.ones(3, int), np.ones(3), np.ones(3))
+    assert [row["arm"] for row in rows] == ["baseline", "transfer"]
+    artefacts.write_table(tmp_path / "roc.csv", rows)
+    assert (tmp_path / "roc.csv").read_text().splitlines()[1:] == ["baseline,,", "transfer,,"]
+
+
+def test_summary_tells_accuracy_interval_gain_cost_and_verdict_in_80_columns() -> None:
+    text = printed(RECORD)
+    low, high = evaluation.wilson(963, 967, confidence=0.95)
+    for part in (
+        "0.9959",
+        f"{low:.4f} to {high:.4f}",
+        "-0.0083 (95% interval -0.0145 to -0.0021)",
+        "p = 0.0078",
+        "275,801",
+        "42.4 billion",
+        "unknown",
+        "Verdict: baseline better",
+        "Because.",
+    ):
+        assert part in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "warning" not in text
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_summary_shows_every_difference_that_makes_a_comparison_unfair() -> None:
+    unfair = {**RECORD, "comparison": {**RECORD["comparison"], "fair": False}}
+    text = printed(unfair, unfair=["epochs: baseline 10, transfer 5", "optimizer: a, b"])
+    assert "warning: not a fair comparison: epochs: baseline 10, transfer 5" in text
+    assert text.count("warning:") == 2
+    assert "warning: not a fair comparison" in printed(unfair)
+
+
+def test_summary_is_tolerant_of_what_a_record_leaves_out() -> None:
+    bare = {key: RECORD[key] for key in ("comparison", "baseline", "transfer")}
+    bare["comparison"] = {**bare["comparison"], "mcnemar_p": None}
+    text = printed(bare)
+    assert "p = unknown" in text
+    assert "parameters" not in text
+
+
+def test_summary_prints_markup_in_names_as_it_stands() -> None:
+    assert "[red]shirt[/red]" in printed(RECORD, reason="Answers '[red]shirt[/red]'.")
+
+
+def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "print.py"
+    script.write_text(
+        "import json, sys\nfrom headstart import report\n"
+        "report.summary(json.loads(sys.argv[1]), reason='Answers \\u201cTänzer\\u201d \\u2717.',"
+        " test_images={'baseline': 967}, confidence=0.95, unfair=['data: ä'])\n"
+    )
+    for term in ("dumb", "xterm-256color"):
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, script, json.dumps(RECORD)],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "TERM": term},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"Verdict: baseline better" in done.stdout
+        assert done.stdout.isascii()
+        assert b"\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (None, "unknown"),
+        (0, "0"),
+        (51_000, "51,000"),
+        (2.13e11, "213 billion"),
+        (1e12, "1 trillion"),
+    ],
+)
+def test_large_numbers_are_told_in_words(number: float | None, words: str) -> None:
+    assert report.in_words(number) == words
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    ["transfer better", "baseline better", "no difference detected", "invalid comparison"],
+)
+def test_every_verdict_has_a_sentence(verdict: str) -> None:
+    assert report.verdict_sentence(verdict).startswith(f"Verdict: {verdict}: ")
