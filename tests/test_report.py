@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +267,53 @@ def test_large_numbers_are_told_in_words(number: float | None, words: str) -> No
 )
 def test_every_verdict_has_a_sentence(verdict: str) -> None:
     assert report.verdict_sentence(verdict).startswith(f"Verdict: {verdict}: ")
+
+
+def test_dvc_draws_both_arms_of_two_revisions_from_our_templates(tmp_path: Path) -> None:
+    import vl_convert
+
+    root = Path(__file__).parents[1]
+    actual, baseline, transfer = answered(40)
+    for name, rows in {
+        "history": HISTORY,
+        "roc": report.roc_rows(actual, baseline, transfer),
+        "answers": [
+            {"actual": NAMES[one], "baseline": NAMES[int(left > 0.5)], "transfer": NAMES[one]}
+            for one, left in zip(actual, baseline, strict=True)
+        ],
+    }.items():
+        artefacts.write_table(tmp_path / f"{name}.csv", rows)
+
+    def run(*command: str) -> str:
+        return subprocess.run(  # noqa: S603
+            command, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    dvc = str(Path(sys.executable).with_name("dvc"))
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
+    run("git", "init", "--quiet", "--initial-branch=main")
+    run(dvc, "init", "--quiet")
+    shutil.copytree(root / ".dvc" / "plots", tmp_path / ".dvc" / "plots")
+    run(dvc, "config", "core.analytics", "false")
+    plots = [
+        {f"{name}.csv": {"template": name, "x": x, "y": y, "title": f"The {name}"}}
+        for name, x, y in (
+            ("history", "epoch", "val_accuracy"),
+            ("roc", "false_positive_rate", "true_positive_rate"),
+            ("answers", "actual", "baseline"),
+        )
+    ]
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"plots": plots}))
+    run("git", "add", "--all")
+    run(*git, "commit", "--quiet", "--message", "One")
+    artefacts.write_table(tmp_path / "history.csv", [*HISTORY[:-1], HISTORY[-1] | {"val_loss": 9}])
+    drawn = json.loads(run(dvc, "plots", "diff", "main", "--json"))["data"]
+    assert set(drawn) == {"history.csv", "roc.csv", "answers.csv"}
+    for name, (plot,) in drawn.items():
+        assert sorted(plot["revisions"]) == ["main", "workspace"]
+        svg = vl_convert.vegalite_to_svg(json.dumps(plot["content"]))
+        for part in (f"The {name.removesuffix('.csv')}", "baseline", "transfer", "main"):
+            assert part in svg
+        assert "workspace" in svg
+        assert ">source<" not in svg
+        assert "NaN" not in svg
