@@ -1,23 +1,30 @@
-"""Gets the published files of the dataset, decompressed and verified, into data/raw/."""
+"""Gets the published files of the dataset, decompressed and verified.
+
+Reads the sources in params.yaml; writes data/raw/<dataset>/.
+"""
 
 import os
-import sys
 from pathlib import Path
 
-# The library of this checkout, whatever is installed.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+import _checkout  # noqa: F401
 
-from headstart import datasets, params
+from headstart import datasets, params, tasks
 from headstart.errors import reported
 
 
 def main() -> None:
-    """Downloads what is missing and prints what came from where."""
-    p = params.load(Path("params.yaml"))
-    dataset = datasets.DATASETS[p.dataset.name]
+    settings = params.load(Path("params.yaml"))
+    dataset = datasets.DATASETS[settings.dataset.name]
+    # What no data could mend is refused before anything is fetched.
+    tasks.source_and_target(
+        dataset.classes,
+        dataset.aliases,
+        target_classes=settings.tasks.target_classes,
+        source_classes=settings.tasks.source_classes,
+    )
     arrivals = datasets.download(
         dataset,
-        p.dataset.sources,
+        settings.dataset.sources,
         Path("data/raw", dataset.name),
         environment=os.environ,
     )

@@ -6,10 +6,10 @@ Reads data/raw/<dataset>/; writes data/prepared/{source,target}/ and data/prepar
 from pathlib import Path
 
 import _checkout  # noqa: F401
-import numpy as np
 
 from headstart import artefacts, datasets, params, tasks
 from headstart.errors import reported, warn
+from headstart.parts import Part
 
 PREPARED = Path("data/prepared")
 
@@ -46,10 +46,10 @@ def main() -> None:
             for warning in tasks.check_classes(cut, task, where=f"{role} {name}"):
                 warn(warning)
             images = datasets.normalise(cut.images)
-            artefacts.write_part(PREPARED / role, name, tasks.Part(images, cut.labels))
-            counts[name] = np.bincount(cut.labels, minlength=len(task.names)).tolist()
-        classes[role] = {"numbers": task.numbers, "names": task.names, "counts": counts}
-        sums = ", ".join(f"{sum(count)} {name}" for name, count in counts.items())
+            artefacts.write_part(PREPARED / role, name, Part(images, cut.labels))
+            counts[name] = len(cut.labels)
+        classes[role] = {"numbers": task.numbers, "names": task.names}
+        sums = ", ".join(f"{count} {name}" for name, count in counts.items())
         print(f"{role} task: {', '.join(task.names)}: {sums}")
     artefacts.write_json(PREPARED / "classes.json", classes)
 

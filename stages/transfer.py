@@ -16,14 +16,14 @@ def main() -> None:
     settings = params.load(Path("params.yaml"))
     with tracking.recorder(stage="transfer", root=Path.cwd()) as run:
         runtime.fix(settings.seed)
-        from headstart import networks, training
+        from headstart import grafting, networks
 
         train = artefacts.read_part(Path("data/prepared/target"), "train")
         valid = artefacts.read_part(Path("data/prepared/target"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
         strategy = settings.transfer.strategy
         trained = strategy != "random_frozen"
-        model, history = training.train_grafted(
+        model, history = grafting.train_grafted(
             train,
             valid,
             source=networks.load(Path("models/source.keras")) if trained else None,

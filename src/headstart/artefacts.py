@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from headstart.errors import UserError
-from headstart.tasks import Part
+from headstart.parts import Part
 
 
 class SavesItself(Protocol):

@@ -1,7 +1,11 @@
 """What a training costs: parameters, updates, floating-point operations. Arithmetic only."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from headstart.errors import UserError
+from headstart.params import Params
 
 
 @dataclass(frozen=True)
@@ -48,25 +52,60 @@ class Work:
         return 3 * self.images * (self.epochs * self.head_flops + backbone)
 
 
-def record(
+def works(
+    settings: Params,
     *,
-    source: Work,
-    baseline: Work,
-    transfer: Work,
-    parameters: dict[str, tuple[int, int]],
+    forward: Mapping[str, Mapping[str, int]],
+    source_images: int,
+    target_images: int,
+) -> dict[str, Work]:
+    """Returns the three trainings of a run, by model.
+
+    Args:
+        settings: The run's parameters.
+        forward: Operations of one image's forward pass by model and layer; the last is the head.
+        source_images: Training images of the source task.
+        target_images: Training images of the target task.
+    """
+    trainings = {
+        "baseline": (settings.baseline_training, target_images),
+        "transfer": (settings.transfer_training, target_images),
+        "source": (settings.source_training, source_images),
+    }
+    found = {}
+    for name, (training, images) in trainings.items():
+        *backbone, head = forward[name].values()
+        found[name] = Work(
+            backbone_flops=sum(backbone),
+            head_flops=head,
+            images=images,
+            batch_size=training.batch_size,
+            epochs=training.epochs,
+            frozen_epochs=frozen_epochs(
+                settings.transfer.strategy,
+                training.epochs,
+                frozen_fraction=settings.transfer.frozen_fraction,
+            )
+            if name == "transfer"
+            else 0,
+        )
+    return found
+
+
+def record(
+    works: Mapping[str, Work],
+    *,
+    parameters: Mapping[str, tuple[int, int]],
     transfer_uses_source: bool,
 ) -> dict[str, dict[str, int]]:
     """Returns the cost part of the run's record, by model.
 
     Args:
-        source: The source network's training.
-        baseline: The baseline's training.
-        transfer: The transfer's training, without the source's share.
+        works: The trainings by model; the transfer's without the source's share.
         parameters: Trainable and total parameters by model.
         transfer_uses_source: False where the transfer's backbone was never trained.
     """
     found = {}
-    works = {"baseline": baseline, "transfer": transfer, "source": source}
     for name, work in works.items():
         trainable, total = parameters[name]
         found[name] = {
@@ -76,7 +115,27 @@ def record(
             "flops": work.flops,
             "flops_as_notebook": work.flops_as_notebook,
         }
-    share = source.flops if transfer_uses_source else 0
-    found["transfer"]["flops_with_source"] = transfer.flops + share
-    found["transfer"]["flops_as_notebook_with_source"] = transfer.flops_as_notebook + share
+    share = works["source"].flops if transfer_uses_source else 0
+    found["transfer"]["flops_with_source"] = works["transfer"].flops + share
+    found["transfer"]["flops_as_notebook_with_source"] = works["transfer"].flops_as_notebook + share
     return found
+
+
+def frozen_epochs(strategy: str, epochs: int, *, frozen_fraction: float) -> int:
+    """Returns for how many of the epochs a strategy keeps the backbone frozen.
+
+    `gradual` keeps it for `frozen_fraction` of them, at least one and never all.
+
+    Raises:
+        UserError: `gradual` with one epoch, which leaves nothing to divide.
+    """
+    if strategy == "finetune":
+        return 0
+    if strategy != "gradual":
+        return epochs
+    if epochs < 2:
+        raise UserError(
+            "params.yaml: transfer.strategy: gradual needs at least 2 epochs in target_training "
+            f"(or transfer.overrides); there is {epochs}"
+        )
+    return min(max(round(frozen_fraction * epochs), 1), epochs - 1)

@@ -13,7 +13,7 @@ class UserError(Exception):
 _OS_ADVICE = {
     errno.ENOSPC: "free some disk space and run the command again",
     errno.EDQUOT: "free some of your disk quota and run the command again",
-    errno.EFBIG: "the limit on file sizes (ulimit -f) is too low: raise it and run the command again",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) and run the command again",
     errno.EROFS: "the file system is read-only: mount it writable or work in another folder",
     errno.EACCES: "make it readable and writable for you (chmod, chown) and run the command again",
     errno.EPERM: "make it readable and writable for you (chmod, chown) and run the command again",

@@ -280,6 +280,26 @@ def misclassified(
     return np.concatenate([both, one])[:limit].astype(np.int64)
 
 
+def prediction_rows(
+    actual: np.ndarray, baseline_probabilities: np.ndarray, transfer_probabilities: np.ndarray
+) -> list[dict[str, Any]]:
+    """Returns the rows of metrics/predictions.csv: labels from 0, probabilities to six digits."""
+    arms = (baseline_probabilities, transfer_probabilities)
+    labels = [answers(arm) for arm in arms]
+    shares = [answered_probabilities(arm) for arm in arms]
+    return [
+        {
+            "index": index,
+            "actual": int(actual[index]),
+            "baseline": int(labels[0][index]),
+            "transfer": int(labels[1][index]),
+            "baseline_probability": f"{shares[0][index]:.6f}",
+            "transfer_probability": f"{shares[1][index]:.6f}",
+        }
+        for index in range(len(actual))
+    ]
+
+
 def class_name(number: int, classes: Sequence[str] | None) -> str:
     """Returns the name of a class, or "class 3" where it has none."""
     return classes[number] if classes is not None else f"class {number}"

@@ -1,10 +1,14 @@
 """A new head on a trained backbone: what is copied, what is frozen, features computed once."""
 
+import functools
+
 import keras
 import numpy as np
 
-from headstart import networks
+from headstart import cost, networks, seeds, training
 from headstart.errors import UserError
+from headstart.params import Cnn, Mlp, Training
+from headstart.parts import Part
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
 _FEATURE_BATCH = 1024
@@ -61,3 +65,83 @@ def features(model: keras.Sequential, images: np.ndarray) -> np.ndarray:
         for start in range(0, len(images), _FEATURE_BATCH)
     ]
     return np.concatenate(parts)
+
+
+def train_grafted(
+    train: Part,
+    valid: Part,
+    *,
+    source: keras.Model | None,
+    network: Mlp | Cnn,
+    units: int,
+    activation: str,
+    settings: Training,
+    strategy: str,
+    frozen_fraction: float,
+    unfrozen_learning_rate: float,
+    seed: int,
+    on_epoch: training.OnEpoch,
+) -> tuple[keras.Sequential, training.History]:
+    """Trains a new head on the source's backbone by one of the strategies.
+
+    Returns the network, compiled and with the layers that trained last marked as trainable,
+    and its history. Initial weights and the order of the samples are those of the baseline
+    of the same seed; `source` is copied from and stays as it was.
+
+    `frozen` and `random_frozen` train the head alone, on features computed once: the same
+    weights as training through the frozen layers, at a fraction of the cost. `finetune`
+    trains all layers; `gradual` the head for `frozen_fraction` of the epochs (at least one,
+    never all), then all layers with `unfrozen_learning_rate` and a fresh optimiser.
+
+    Args:
+        train: Images (n, height, width[, channels]) and labels (n,).
+        valid: The same, to validate on.
+        source: The trained source network; None for `random_frozen`, whose backbone keeps
+            its initial weights.
+        network: The backbone.
+        units: Units of the new head.
+        activation: Activation of the new head.
+        settings: Budget and optimiser.
+        strategy: One of the above.
+        frozen_fraction: For `gradual`, the share of the epochs with a frozen backbone.
+        unfrozen_learning_rate: For `gradual`, the learning rate of the other epochs.
+        seed: Keys the initial weights and the order of the samples.
+        on_epoch: Called after every epoch with its row of the history.
+    """
+    model = networks.build(train.images.shape[1:], network, units=units, activation=activation)
+    networks.initialise(model, seed=seed, backbone="target", head="target")
+    if source is not None:
+        graft(model, source)
+    order = functools.partial(seeds.epoch_order, count=len(train.labels), seed=seed, task="target")
+    history: training.History = []
+    frozen = cost.frozen_epochs(strategy, settings.epochs, frozen_fraction=frozen_fraction)
+    if frozen:
+        set_backbone_trainable(model, False)
+        head = head_of(model)
+        training.compile_model(
+            head, optimizer=settings.optimizer, learning_rate=settings.learning_rate
+        )
+        history += training.fit(
+            head,
+            Part(features(model, train.images), train.labels),
+            Part(features(model, valid.images), valid.labels),
+            batch_size=settings.batch_size,
+            order=order,
+            epochs=range(1, frozen + 1),
+            on_epoch=on_epoch,
+        )
+    rate = unfrozen_learning_rate if strategy == "gradual" else settings.learning_rate
+    thawed = frozen < settings.epochs
+    set_backbone_trainable(model, thawed)
+    training.compile_model(model, optimizer=settings.optimizer, learning_rate=rate)
+    if thawed:
+        history += training.fit(
+            model,
+            train,
+            valid,
+            batch_size=settings.batch_size,
+            order=order,
+            epochs=range(frozen + 1, settings.epochs + 1),
+            on_epoch=on_epoch,
+        )
+    return model, history

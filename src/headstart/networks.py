@@ -31,8 +31,8 @@ def build(
         if min(input_shape[:2]) < smallest:
             raise UserError(
                 f"params.yaml: network.filters: {list(network.filters)} halves the image "
-                f"{len(network.filters)} times, and {input_shape[0]} x {input_shape[1]} pixels are "
-                f"too few for that; use fewer filters or images of at least {smallest} pixels a side"
+                f"{len(network.filters)} times, and {input_shape[0]} x {input_shape[1]} pixels "
+                f"are too few for that; use fewer filters, or images of {smallest} pixels a side"
             )
         if len(input_shape) == 2:
             layers.append(keras.layers.Reshape((*input_shape, 1), name="channel"))
@@ -56,7 +56,7 @@ def build(
 
 
 def output_units(classes: int) -> int:
-    """Returns the units of the head: one for two classes, as the notebook has it, else one a class."""
+    """Returns the units of the head: one for two classes, as in the notebook, else one a class."""
     return 1 if classes == 2 else classes
 
 

@@ -24,7 +24,7 @@ _MOST_LAYERS = 64
 
 
 def _a_number(value: Any) -> Any:
-    """Refuses text such as 1e-3 (text to PyYAML, a number to DVC) and true, which is 1 to Python."""
+    """Refuses text such as 1e-3 (text to PyYAML, a number to DVC) and true (1 to Python)."""
     if isinstance(value, str):
         raise ValueError("is text; write a plain decimal number without quotes, such as 0.001")
     if isinstance(value, bool):
@@ -194,6 +194,19 @@ class Params(_Section):
         """The transfer's budget and optimiser, overrides applied."""
         return self.transfer.overrides.applied_to(self.target_training)
 
+    @property
+    def arms(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What has to be equal in baseline and transfer for a fair comparison, by setting."""
+        baseline, transfer = (
+            self.baseline_training.model_dump(),
+            self.transfer_training.model_dump(),
+        )
+        if self.transfer.strategy == "gradual":
+            key = "learning_rate after unfreezing"
+            baseline[key] = baseline["learning_rate"]
+            transfer[key] = self.transfer.unfrozen_learning_rate
+        return baseline, transfer
+
 
 class _Refused(ValueError):
     """A value that only another value makes impossible."""
@@ -203,7 +216,7 @@ class _Refused(ValueError):
 
 
 def output_activation(classes: int, asked: str = "auto") -> str:
-    """Returns the output activation: what is `asked`, or the one that fits the number of classes."""
+    """Returns the output activation: `asked`, or what fits the number of classes."""
     if asked != "auto":
         return asked
     return "sigmoid" if classes == 2 else "softmax"

@@ -1,4 +1,4 @@
-"""What makes a training repeatable to the bit, and quick to start. Called before Keras is imported."""
+"""What makes a training repeatable to the bit and quick to start; runs before Keras is imported."""
 
 import contextlib
 import gc

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.errors import UserError
+from headstart.parts import Part
 
 
 @dataclass(frozen=True)
@@ -14,14 +15,6 @@ class Task:
 
     numbers: tuple[int, ...]
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Images (n, height, width[, channels]) with their labels (n,) int64."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 def source_and_target(
@@ -45,8 +38,8 @@ def source_and_target(
         source = tuple(number for number in range(len(names)) if number not in target)
         if len(source) < 2:
             raise UserError(
-                f"params.yaml: tasks.target_classes: {list(target_classes)} leaves {len(source)} of "
-                f"the {len(names)} classes for the source task; leave at least two"
+                f"params.yaml: tasks.target_classes: {list(target_classes)} leaves {len(source)} "
+                f"of the {len(names)} classes for the source task; leave at least two"
             )
     else:
         source = _numbers(names, aliases, source_classes, key="tasks.source_classes")
@@ -95,8 +88,8 @@ def check_sizes(
         )
     if train_size > left:
         raise UserError(
-            f"params.yaml: dataset.train_size: {train_size} is more than the {left} training images "
-            f"that dataset.valid_size {valid_size} leaves of {published_train}"
+            f"params.yaml: dataset.train_size: {train_size} is more than the {left} training "
+            f"images that dataset.valid_size {valid_size} leaves of {published_train}"
         )
     if test_size > published_test:
         raise UserError(
@@ -151,8 +144,8 @@ def check_classes(part: Part, task: Task, *, where: str) -> list[str]:
     empty = [name for name, count in zip(task.names, counts, strict=True) if count == 0]
     if empty:
         raise UserError(
-            f"{where}: holds no image of {', '.join(empty)}; make dataset.train_size, valid_size or "
-            "test_size in params.yaml larger, or choose other classes"
+            f"{where}: holds no image of {', '.join(empty)}; make dataset.train_size, valid_size "
+            "or test_size in params.yaml larger, or choose other classes"
         )
     return [
         f"{where}: only {count} images of {name}; expect wide intervals"

@@ -1,4 +1,4 @@
-"""One network trained with Keras: the same batches for everyone, in chunks of memory-mapped data."""
+"""One network trained with Keras: the same batches for everyone, memory-mapped data in chunks."""
 
 import functools
 import math
@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from headstart import grafting, networks, seeds
+from headstart import networks, seeds
 from headstart.errors import UserError
 from headstart.params import Cnn, Mlp, Training
-from headstart.tasks import Part
+from headstart.parts import Part
 
 # One call into the graph runs this many steps: most of what `fit` costs is between steps.
 _STEPS_PER_EXECUTION = 64
@@ -133,104 +133,8 @@ def train_new(
     return model, history
 
 
-def train_grafted(
-    train: Part,
-    valid: Part,
-    *,
-    source: keras.Model | None,
-    network: Mlp | Cnn,
-    units: int,
-    activation: str,
-    settings: Training,
-    strategy: str,
-    frozen_fraction: float,
-    unfrozen_learning_rate: float,
-    seed: int,
-    on_epoch: OnEpoch,
-) -> tuple[keras.Sequential, History]:
-    """Trains a new head on the source's backbone by one of the strategies.
-
-    Returns the network, compiled and with the layers that trained last marked as trainable,
-    and its history. Initial weights and the order of the samples are those of the baseline
-    of the same seed; `source` is copied from and stays as it was.
-
-    `frozen` and `random_frozen` train the head alone, on features computed once: the same
-    weights as training through the frozen layers, at a fraction of the cost. `finetune`
-    trains all layers; `gradual` the head for `frozen_fraction` of the epochs (at least one,
-    never all), then all layers with `unfrozen_learning_rate` and a fresh optimiser.
-
-    Args:
-        train: Images (n, height, width[, channels]) and labels (n,).
-        valid: The same, to validate on.
-        source: The trained source network; None for `random_frozen`, whose backbone keeps
-            its initial weights.
-        network: The backbone.
-        units: Units of the new head.
-        activation: Activation of the new head.
-        settings: Budget and optimiser.
-        strategy: One of the above.
-        frozen_fraction: For `gradual`, the share of the epochs with a frozen backbone.
-        unfrozen_learning_rate: For `gradual`, the learning rate of the other epochs.
-        seed: Keys the initial weights and the order of the samples.
-        on_epoch: Called after every epoch with its row of the history.
-    """
-    model = networks.build(train.images.shape[1:], network, units=units, activation=activation)
-    networks.initialise(model, seed=seed, backbone="target", head="target")
-    if source is not None:
-        grafting.graft(model, source)
-    order = functools.partial(seeds.epoch_order, count=len(train.labels), seed=seed, task="target")
-    history: History = []
-    frozen = frozen_epochs(strategy, settings.epochs, frozen_fraction=frozen_fraction)
-    if frozen:
-        grafting.set_backbone_trainable(model, False)
-        head = grafting.head_of(model)
-        compile_model(head, optimizer=settings.optimizer, learning_rate=settings.learning_rate)
-        history += fit(
-            head,
-            Part(grafting.features(model, train.images), train.labels),
-            Part(grafting.features(model, valid.images), valid.labels),
-            batch_size=settings.batch_size,
-            order=order,
-            epochs=range(1, frozen + 1),
-            on_epoch=on_epoch,
-        )
-    rate = unfrozen_learning_rate if strategy == "gradual" else settings.learning_rate
-    thawed = frozen < settings.epochs
-    grafting.set_backbone_trainable(model, thawed)
-    compile_model(model, optimizer=settings.optimizer, learning_rate=rate)
-    if thawed:
-        history += fit(
-            model,
-            train,
-            valid,
-            batch_size=settings.batch_size,
-            order=order,
-            epochs=range(frozen + 1, settings.epochs + 1),
-            on_epoch=on_epoch,
-        )
-    return model, history
-
-
-def frozen_epochs(strategy: str, epochs: int, *, frozen_fraction: float) -> int:
-    """Returns for how many of the epochs the backbone is frozen.
-
-    Raises:
-        UserError: `gradual` with one epoch, which leaves nothing to divide.
-    """
-    if strategy == "finetune":
-        return 0
-    if strategy != "gradual":
-        return epochs
-    if epochs < 2:
-        raise UserError(
-            "params.yaml: transfer.strategy: gradual needs at least 2 epochs in target_training "
-            f"(or transfer.overrides); there is {epochs}"
-        )
-    return min(max(round(frozen_fraction * epochs), 1), epochs - 1)
-
-
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns the model's answers as probabilities: (n,) of class 1 for one unit, else (n, classes)."""
+    """Returns probabilities: (n,) of class 1 from one unit, else (n, classes)."""
     outputs = np.asarray(model.predict(_batches((images,), _VALIDATION_BATCH), verbose=0))
     return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 

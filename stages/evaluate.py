@@ -1,0 +1,116 @@
+"""Compares the two arms on the target task's test images, and scores the source network.
+
+Reads the test data, the three models and their histories; writes metrics/ and reports/.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import _checkout  # noqa: F401
+
+from headstart import artefacts, cost, params, runtime, tracking
+from headstart.errors import reported
+
+METRICS, MODELS, PREPARED = Path("metrics"), Path("models"), Path("data/prepared")
+MODEL_NAMES = ("baseline", "transfer", "source")
+SHOWN_MISTAKES = 12
+
+
+def main() -> None:
+    settings = params.load(Path("params.yaml"))
+    with tracking.publisher(Path.cwd()) as book:
+        runtime.fix(settings.seed)
+        from headstart import evaluation, networks, report, training
+
+        classes = artefacts.read_json(PREPARED / "classes.json")["target"]["names"]
+        target = artefacts.read_part(PREPARED / "target", "test")
+        tests = {
+            "baseline": target,
+            "transfer": target,
+            "source": artefacts.read_part(PREPARED / "source", "test"),
+        }
+        models = {name: networks.load(MODELS / f"{name}.keras") for name in MODEL_NAMES}
+        losses = {name: training.loss(model, tests[name]) for name, model in models.items()}
+        probabilities = {
+            name: training.predict(model, tests[name].images) for name, model in models.items()
+        }
+        arms = probabilities["baseline"], probabilities["transfer"]
+        answers = [evaluation.answers(arm) for arm in arms]
+        verdict = evaluation.verdict(
+            target.labels,
+            *arms,
+            baseline_loss=losses["baseline"],
+            transfer_loss=losses["transfer"],
+            alpha=settings.evaluate.alpha,
+            classes=classes,
+        )
+        unfair = evaluation.fairness(*settings.arms)
+        pairs = evaluation.paired(target.labels, *answers)
+        low, high = evaluation.gain_interval(
+            pairs,
+            confidence=settings.evaluate.confidence,
+            samples=settings.evaluate.bootstrap_samples,
+            seed=settings.seed,
+        )
+        record: dict[str, Any] = {
+            "comparison": {
+                "accuracy_gain": pairs.gain,
+                "accuracy_gain_low": low,
+                "accuracy_gain_high": high,
+                "mcnemar_p": evaluation.mcnemar(pairs),
+                "verdict": verdict.verdict,
+                "fair": not unfair,
+            }
+        } | {
+            name: dataclasses.asdict(
+                evaluation.scores(tests[name].labels, probabilities[name], loss=losses[name])
+            )
+            for name in MODEL_NAMES
+        }
+        record["cost"] = cost.record(
+            cost.works(
+                settings,
+                forward={name: networks.forward_flops(model) for name, model in models.items()},
+                source_images=len(artefacts.read_array(PREPARED / "source/train_labels.npy")),
+                target_images=len(artefacts.read_array(PREPARED / "target/train_labels.npy")),
+            ),
+            parameters={name: networks.parameters(model) for name, model in models.items()},
+            transfer_uses_source=settings.transfer.strategy != "random_frozen",
+        )
+        history = [
+            {"arm": name, **row}
+            for name in ("source", "baseline", "transfer")
+            for row in artefacts.read_history(MODELS / f"{name}.history.csv")
+        ]
+
+        artefacts.write_json(METRICS / "metrics.json", record)
+        artefacts.write_table(METRICS / "history.csv", history)
+        artefacts.write_table(
+            METRICS / "predictions.csv", evaluation.prediction_rows(target.labels, *arms)
+        )
+        artefacts.write_table(METRICS / "roc.csv", report.roc_rows(target.labels, *arms))
+        chosen = evaluation.misclassified(target.labels, *answers, limit=SHOWN_MISTAKES)
+        figures = {
+            "learning_curves": report.learning_curves(history),
+            "confusion": report.confusion_matrices(target.labels, *answers, classes=classes),
+            "roc": report.roc(target.labels, *arms),
+            "misclassified": report.misclassified(
+                target.images, target.labels, *arms, chosen=chosen, classes=classes
+            ),
+        }
+        for name, figure in figures.items():
+            report.write_png(METRICS / "plots" / f"{name}.png", figure)
+        book.publish()
+    report.summary(
+        record,
+        reason=verdict.reason,
+        test_images={name: len(test.labels) for name, test in tests.items()},
+        confidence=settings.evaluate.confidence,
+        unfair=unfair,
+    )
+
+
+if __name__ == "__main__":
+    with reported():
+        main()
