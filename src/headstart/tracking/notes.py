@@ -1,0 +1,133 @@
+"""What a run is called and what its page says, in Markdown. Content alone, save for links."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.tracking.identity import STAGES, Stage, State, Training
+
+_IS = {
+    "train_a": "The source model: trained on the source task.",
+    "train_b": "The baseline: the target task learned from scratch.",
+    "transfer": "The transfer model: a new head for the target task on the source model's layers.",
+}
+
+
+def training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
+    """Returns a name that says what was trained and how."""
+    how = acting.get("strategy") or acting.get("output_activation")
+    parts = [
+        stage.name,
+        how,
+        f"{acting.get('optimizer')} {acting.get('learning_rate')}",
+        f"{acting.get('epochs')} epochs",
+        f"seed {acting.get('seed')}",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def comparison_name(state: State) -> str:
+    """Returns a name that says how the comparison went."""
+    found = state.metrics.get("comparison", {})
+    gain = found.get("accuracy_gain")
+    parts = ["comparison", str(found.get("verdict")), state.params.get("transfer.strategy")]
+    if isinstance(gain, float | int):
+        parts.append(f"gain {gain:+.4f}")
+    return " · ".join(part for part in parts if part)
+
+
+def training(made: Training) -> str:
+    """Returns the note of a training run."""
+    stage = made.stage
+    return "\n".join(
+        [
+            f"**{_IS[stage.name]}**",
+            "",
+            f"Curves: `loss`, `accuracy`, `val_loss`, `val_accuracy` by epoch. "
+            f"DVC stage `{stage.name}`.",
+            "",
+            *_hashes({stage.model: made.model}, "model"),
+            *_hashes(made.data, "data", head=False),
+            "",
+            "Make it again with the parameters of this run in `params.yaml`; "
+            "DVC takes the model from its cache where it has it:",
+            "",
+            f"    dvc repro {stage.name}",
+            f"    md5sum {stage.model}",
+            "",
+            f"Key `{made.key}`: the hash of stage, acting parameters, data and model.",
+        ]
+    )
+
+
+def comparison(state: State, runs: Mapping[str, str], experiment: str) -> str:
+    """Returns the note of a comparison run, with links to its training runs by id."""
+    found = state.metrics.get("comparison", {})
+    rows = [
+        f"| {arm} | {_number(values.get('accuracy'))} | {_number(values.get('loss'))} |"
+        for arm in ("baseline", "transfer")
+        if isinstance(values := state.metrics.get(arm), Mapping)
+    ]
+    links = [
+        f"- [{training_name(state.trainings[name].stage, state.trainings[name].acting)}]"
+        f"(#/experiments/{experiment}/runs/{runs[name]}) `{state.trainings[name].key}`"
+        for name in STAGES
+    ]
+    models = {t.stage.model: t.model for t in state.trainings.values()}
+    data = {path: md5 for t in state.trainings.values() for path, md5 in t.data.items()}
+    data = {path: md5 for path, md5 in data.items() if path not in models}
+    settings = [
+        f"-S {shlex.quote(f'{key}={_hydra(value)}')}"
+        for key, value in state.params.items()
+        if key != "dataset.sources" and value != {}
+    ]
+    return "\n".join(
+        [
+            f"**Verdict: {found.get('verdict')}**, accuracy gain of transfer "
+            f"{_number(found.get('accuracy_gain'), sign='+')} "
+            f"(interval {_number(found.get('accuracy_gain_low'), sign='+')} to "
+            f"{_number(found.get('accuracy_gain_high'), sign='+')}, "
+            f"McNemar p {_number(found.get('mcnemar_p'))}). "
+            + (
+                "The comparison is fair: same data, budget and optimiser."
+                if found.get("fair")
+                else "**Not fair**: the arms differ in data, budget or optimiser; "
+                "the report says where."
+            ),
+            "",
+            "| test | accuracy | loss |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "Its trainings:",
+            "",
+            *links,
+            "",
+            *_hashes(models, "model"),
+            *_hashes(data, "data", head=False),
+            "",
+            "Make it again, then put it into the workspace:",
+            "",
+            "    dvc exp run \\",
+            *[f"      {setting} \\" for setting in settings[:-1]],
+            *[f"      {setting}" for setting in settings[-1:]],
+            "",
+            f"Key `{state.key}`: the hash of its trainings, of `evaluate` and of the metrics.",
+        ]
+    )
+
+
+def _hashes(files: Mapping[str, str], kind: str, *, head: bool = True) -> list[str]:
+    rows = [f"| {kind} | `{path}` | `{md5}` |" for path, md5 in files.items()]
+    return ["| | file | MD5 (as in `dvc.lock`) |", "|---|---|---|", *rows] if head else rows
+
+
+def _number(value: Any, *, sign: str = "") -> str:
+    return format(value, f"{sign}.4f") if isinstance(value, float | int) else "unknown"
+
+
+def _hydra(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":")).replace('"', "")

@@ -1,0 +1,74 @@
+"""Where the lab book lies. Knows MLflow's addresses, imports nothing of it."""
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from headstart.errors import UserError
+
+EXPERIMENT = "headstart"
+_SQLITE = "sqlite:///"
+
+
+class StoreError(UserError):
+    """The store could not be reached or refused."""
+
+
+def project_root(start: Path) -> Path:
+    """Returns the folder that holds `dvc.yaml`, at `start` or above.
+
+    Raises:
+        UserError: There is none.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / "dvc.yaml").is_file():
+            return folder
+    raise UserError(f"{start}: no dvc.yaml here or above; run the command inside the project")
+
+
+def address(root: Path) -> str:
+    """Returns the address of the store for the project checked out at `root`.
+
+    `MLFLOW_TRACKING_URI` if it is set, else `mlflow.db` in the main checkout, which DVC names in
+    `DVC_ROOT` also where an experiment runs in a temporary folder. Relative sqlite paths start
+    there, too: one project has one store.
+    """
+    home = Path(os.environ.get("DVC_ROOT") or root).resolve()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    if uri.startswith(_SQLITE) and not uri.startswith(f"{_SQLITE}/"):
+        return f"{_SQLITE}{home / uri.removeprefix(_SQLITE)}"
+    return uri
+
+
+def database(uri: str) -> Path | None:
+    """Returns the file of a sqlite address, None for any other."""
+    if not uri.startswith(f"{_SQLITE}/"):
+        return None
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0])
+
+
+def masked(uri: str) -> str:
+    """Returns `uri` with user name and password hidden."""
+    userinfo, at, _ = urlsplit(uri).netloc.rpartition("@")
+    return uri.replace(f"{userinfo}@", "***@", 1) if at else uri
+
+
+def probe(uri: str, *, seconds: float) -> None:
+    """Checks that something listens at a web address; other addresses pass.
+
+    MLflow's own retries wait for minutes on a refused port.
+
+    Raises:
+        StoreError: Nothing accepted a connection within `seconds`.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), timeout=seconds).close()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise StoreError(f"MLflow at {masked(uri)} cannot be reached ({reason})") from error
