@@ -208,7 +208,7 @@ def download(
             refused.setdefault(str(error), [])
         if refused:
             reasons = [": ".join(filter(None, [", ".join(n), r])) for r, n in refused.items()]
-            failures.append(masked(f"{source}: {'; '.join(reasons)}"))
+            failures.append(f"{masked(source)}: {masked('; '.join(reasons))}")
     missing = [file for file in dataset.files if file.name not in arrivals]
     if missing:
         raise UserError(_nowhere(dataset, missing, failures))
@@ -246,12 +246,15 @@ def _tidied(folder: Path) -> None:
 
 def _nowhere(dataset: Dataset, missing: Iterable[PublishedFile], failures: Iterable[str]) -> str:
     names = ", ".join(file.name for file in missing)
+    advice = (
+        f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "
+        "HEADSTART_MIRROR=FOLDER, or add a source to dataset.sources in params.yaml."
+    )
     return "\n".join(
         [
             f"dataset {dataset.name}: no source has {names}",
             *(f"  {failure}" for failure in failures),
-            f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and "
-            "set HEADSTART_MIRROR=FOLDER, or add a source to dataset.sources in params.yaml.",
+            advice,
         ]
     )
 
@@ -389,11 +392,13 @@ def _request(url: str, sink: _Sink, *, timeout: float) -> None:
     """
     import pooch
 
+    responses: list[Any] = []
     fetch = pooch.HTTPDownloader(
         progressbar=sys.stderr.isatty(),
         chunk_size=_WEB_CHUNK,
         timeout=timeout,
         headers={"Accept-Encoding": "identity"},
+        hooks={"response": lambda response, **_: responses.append(response)},
     )
     failure: list[Exception] = []
 
@@ -402,6 +407,9 @@ def _request(url: str, sink: _Sink, *, timeout: float) -> None:
             fetch(url, sink, None)
         except Exception as error:
             failure.append(error)
+        finally:
+            for response in responses:  # pooch leaves them open
+                response.close()
 
     worker = threading.Thread(target=work, name="download", daemon=True)
     worker.start()
