@@ -1,7 +1,7 @@
-"""The lab book: MLflow as a projection of what DVC and git keep, and the only package that knows it.
+"""The lab book: MLflow as a projection of what DVC and git keep.
 
-Importing this package costs nothing: MLflow is imported by a child process (`recorder`,
-`publisher`) or when `publish` is called.
+The only package that knows MLflow. Importing it costs nothing: MLflow itself is imported by a
+child process (`recorder`, `publisher`) or when something is published.
 """
 
 from pathlib import Path
@@ -13,11 +13,20 @@ from headstart.tracking.store import address, masked, project_root
 if TYPE_CHECKING:
     from headstart.tracking.labbook import Summary
 
-__all__ = ["address", "masked", "project_root", "publish", "publisher", "recorder"]
+__all__ = [
+    "address",
+    "masked",
+    "project_root",
+    "publish",
+    "publish_all",
+    "published",
+    "publisher",
+    "recorder",
+]
 
 
 def publish(root: Path, *, rev: str | None = None) -> "Summary":
-    """Makes the MLflow store match the project at `root`; returns what was written and what was there.
+    """Makes the MLflow store match the project; returns what was written and what was there.
 
     Args:
         root: The project's top folder.
@@ -30,3 +39,21 @@ def publish(root: Path, *, rev: str | None = None) -> "Summary":
     from headstart.tracking import labbook
 
     return labbook.publish(root, rev=rev)
+
+
+def publish_all(root: Path) -> "dict[str, Summary | str]":
+    """Publishes every branch and tag; returns what became of each, or why there was nothing.
+
+    Raises:
+        UserError: The store cannot be reached, or `root` is in no git repository.
+    """
+    from headstart.tracking import labbook
+
+    return labbook.publish_all(root)
+
+
+def published(root: Path) -> bool:
+    """Tells, without importing MLflow, whether the store has the workspace as it is now."""
+    from headstart.tracking import seen
+
+    return seen.unchanged(root, uri=address(root))

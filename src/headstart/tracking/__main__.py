@@ -23,6 +23,9 @@ def main() -> None:
         except BrokenPipeError:
             return  # The stage is gone; what remains to do is done all the same.
 
+    # A stage waits seconds, so MLflow must not try for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     messages: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_listen, args=(messages,), daemon=True).start()
     try:

@@ -4,6 +4,7 @@ A training is the hash of its stage, the parameters that act, the data's hashes 
 hash; a comparison is the hash of its three trainings, of how it was judged and of its metrics.
 """
 
+import contextlib
 import csv
 import functools
 import hashlib
@@ -188,6 +189,11 @@ class Revision:
             )
         self.name = rev
         self.commit = commit.decode().strip()
+        heads = (f"refs/heads/{rev}", f"refs/remotes/{rev}")
+        known = any(
+            git(root, "show-ref", "--verify", "--quiet", head) is not None for head in heads
+        )
+        self.branch = rev if known else ""
 
     def read(self, path: str) -> bytes | None:
         """Returns the content of a file, None where there is none."""
@@ -201,6 +207,26 @@ class Revision:
         """Returns the paths of the files right in `folder`, sorted."""
         listed = git(self._root, "ls-tree", "-z", "--name-only", self.commit, f"{folder}/")
         return sorted(name for name in (listed or b"").decode().split("\0") if name)
+
+
+def revisions(root: Path) -> list[Revision]:
+    """Returns every branch, here and on remotes, and every tag; of several at one commit the first.
+
+    Raises:
+        UserError: `root` is in no git repository.
+    """
+    places = ("refs/heads", "refs/remotes", "refs/tags")
+    listed = git(root, "for-each-ref", "--format=%(refname:short) %(symref)", *places)
+    if listed is None:
+        raise UserError(f"{root}: is in no git repository; publish the workspace without --all")
+    found: dict[str, Revision] = {}
+    # A symbolic name such as origin/HEAD stands for another in the list.
+    for name, _, symbolic in (line.partition(" ") for line in listed.decode().splitlines()):
+        if not symbolic:
+            with contextlib.suppress(UserError):  # A tag may name a file.
+                revision = Revision(root, name)
+                found.setdefault(revision.commit, revision)
+    return list(found.values())
 
 
 def git(root: Path, *arguments: str) -> bytes | None:
@@ -333,7 +359,7 @@ def _lock(files: Files) -> dict[str, Any]:
 
 
 def _yaml(text: str) -> Any:
-    """Returns YAML as DVC reads it: 1e-05, which DVC writes, is a number to it and text to PyYAML."""
+    """Returns YAML as DVC reads it: 1e-05 is a number to DVC and text to PyYAML."""
     import re
 
     import yaml

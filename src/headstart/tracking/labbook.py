@@ -17,9 +17,9 @@ from typing import Any
 # Read by MLflow when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
-# The stage or command that waits decides on trying again, not MLflow with its minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+# MLflow's own patience is minutes; a stage's child process has set less before it comes here.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 import filelock
 import mlflow
@@ -29,7 +29,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 
 from headstart.errors import UserError
-from headstart.tracking import identity, notes
+from headstart.tracking import identity, notes, seen
 from headstart.tracking.identity import STAGES, State, Training
 from headstart.tracking.store import (
     EXPERIMENT,
@@ -61,12 +61,37 @@ class Summary:
     killed: list[str] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
 
+    @property
+    def lines(self) -> list[str]:
+        """What to tell on the terminal."""
+        told = (("killed", self.killed), ("written", self.written), ("present", self.present))
+        return [f"{what:8} {name}" for what, names in told for name in names]
+
 
 def publish(root: Path, *, rev: str | None = None) -> Summary:
     """Makes the store match the workspace at `root`, or the commit `rev`."""
     files = identity.Workspace(root) if rev is None else identity.Revision(root, rev)
     state = identity.read(files, finished=True)
-    return LabBook(address(root)).publish(state, provenance(root, files))
+    uri = address(root)
+    summary = LabBook(uri).publish(state, provenance(root, files))
+    if rev is None:
+        seen.remember(root, uri=uri, run_ids=summary.run_ids)
+    return summary
+
+
+def publish_all(root: Path) -> dict[str, Summary | str]:
+    """Publishes every branch and tag; the reason stands in place of a summary where one cannot."""
+    revisions = identity.revisions(root)
+    book = LabBook(address(root))
+    done: dict[str, Summary | str] = {}
+    for files in revisions:
+        try:
+            state = identity.read(files, finished=True)
+        except UserError as error:
+            done[files.name] = str(error)
+        else:
+            done[files.name] = book.publish(state, provenance(root, files))
+    return done
 
 
 def serve(wait: Callable[[], Message], poll: Callable[[], Message]) -> dict[str, Any]:
@@ -79,6 +104,7 @@ def serve(wait: Callable[[], Message], poll: Callable[[], Message]) -> dict[str,
         return {}
     files = identity.Workspace(root)
     summary = book.publish(identity.read(files, finished=False), provenance(root, files))
+    seen.remember(root, uri=first["address"], run_ids=summary.run_ids)
     return {"written": summary.written, "run_ids": summary.run_ids}
 
 
@@ -337,6 +363,10 @@ class LabBook:
                 # Whole but for its last word.
                 self._client.set_terminated(run.info.run_id, "FINISHED")
                 continue
+            if tags.get("provenance.source") != "live":
+                # The half of a copy; it is written anew where it is missing.
+                self._client.delete_run(run.info.run_id)
+                continue
             self._client.set_terminated(run.info.run_id, "KILLED")
             marked.append(run.info.run_name)
         return marked
@@ -430,7 +460,7 @@ def _link_tags(runs: Mapping[str, str]) -> dict[str, str]:
 
 
 def _final_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Returns metrics.json with slashes, `comparison` without its name, what is no number left out."""
+    """Returns metrics.json with slashes, without `comparison/` and what is no number."""
     found: dict[str, float] = {}
     for section, values in metrics.items():
         prefix = "" if section == "comparison" else f"{section}."
@@ -469,7 +499,7 @@ def _now() -> int:
 def provenance(root: Path, files: identity.Files) -> dict[str, str]:
     """Returns the tags that tell who wrote a run, where, and from which commit."""
     if isinstance(files, identity.Revision):
-        commit, branch = files.commit, files.name
+        commit, branch = files.commit, files.branch
     else:
         commit = _git(root, "rev-parse", "--verify", "HEAD")
         branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD")

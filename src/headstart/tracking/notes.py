@@ -44,14 +44,12 @@ def training(made: Training) -> str:
         [
             f"**{_IS[stage.name]}**",
             "",
-            f"Curves: `loss`, `accuracy`, `val_loss`, `val_accuracy` by epoch. "
-            f"DVC stage `{stage.name}`.",
+            f"Stage `{stage.name}`; `loss`, `accuracy`, `val_loss`, `val_accuracy` by epoch.",
             "",
             *_hashes({stage.model: made.model}, "model"),
             *_hashes(made.data, "data", head=False),
             "",
-            "Make it again with the parameters of this run in `params.yaml`; "
-            "DVC takes the model from its cache where it has it:",
+            "Make it again, with the parameters of this run in `params.yaml`:",
             "",
             f"    dvc repro {stage.name}",
             f"    md5sum {stage.model}",

@@ -31,6 +31,7 @@ class _Child:
     """A process that takes JSON lines and answers with JSON lines; its death harms nobody."""
 
     def __init__(self, first: Mapping[str, Any], *, root: Path, seconds: float) -> None:
+        self._root = root
         self._uri = address(root)
         local = database(self._uri) is not None
         self._seconds = _LOCAL_SECONDS if local else seconds
@@ -89,14 +90,24 @@ class _Child:
                 self._process.kill()
             self._process.wait()
         if "done" not in answer:
-            reason = answer.get("error") or self._trouble or "it gave no answer"
-            print(
-                f"warning: the run is not in MLflow at {masked(self._uri)}: {reason}.\n"
-                "         Nothing is lost: `headstart publish` sends it later.",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._warn(answer.get("error") or self._trouble or "the recorder died")
         return answer
+
+    def _warn(self, reason: str) -> None:
+        """Tells what is missing in MLflow, once for all stages of one `dvc` command."""
+        note = Path(os.environ.get("DVC_ROOT") or self._root) / ".headstart/warned"
+        command = _dvc_command()
+        with contextlib.suppress(OSError):
+            if command and note.is_file() and note.read_text() == f"{command} {self._uri}":
+                return
+            note.parent.mkdir(exist_ok=True)
+            note.write_text(f"{command} {self._uri}")
+        print(
+            f"warning: MLflow at {masked(self._uri)} lacks this run: {reason}.\n"
+            "         Nothing is lost: `headstart publish` sends it later.",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _answer(self) -> dict[str, Any]:
         assert self._process  # noqa: S101
@@ -126,6 +137,19 @@ class _Child:
                 return answer
         self._trouble = "it did not answer within the time a stage waits"
         return answer
+
+
+def _dvc_command() -> str:
+    """Returns what names the running `dvc` command that this stage belongs to, or nothing."""
+    if "DVC_STAGE" not in os.environ:
+        return ""
+    import psutil
+
+    for process in psutil.Process().parents():
+        with contextlib.suppress(psutil.Error):
+            if any(Path(word).name == "dvc" for word in process.cmdline()[:3]):
+                return f"{process.pid} {process.create_time():.0f}"
+    return ""
 
 
 class Recorder:
