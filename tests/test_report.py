@@ -133,6 +133,14 @@ def test_confusion_matrices_count_actual_by_answered() -> None:
     assert left.get_title() == "baseline: 4 of 5 right"
 
 
+def test_any_class_name_can_be_drawn(tmp_path: Path) -> None:
+    names = ["$broken{", "x" * 200, "ein schöner Schuh"]
+    actual = np.array([0, 1, 2])
+    figure = report.confusion_matrices(actual, actual, actual[::-1], classes=names)
+    report.write_png(tmp_path / "names.png", figure)
+    assert "$broken{" in text_of(figure)
+
+
 def test_roc_names_the_area_and_says_where_a_curve_is_undefined() -> None:
     actual, baseline, transfer = answered()
     text = text_of(report.roc(actual, baseline, transfer))
@@ -235,7 +243,7 @@ def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> No
         " test_images={'baseline': 967}, confidence=0.95, unfair=['data: ä'])\n"
     )
     for term in ("dumb", "xterm-256color"):
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, script, json.dumps(RECORD)],
             capture_output=True,
             env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "TERM": term},
@@ -285,7 +293,7 @@ def test_dvc_draws_both_arms_of_two_revisions_from_our_templates(tmp_path: Path)
         artefacts.write_table(tmp_path / f"{name}.csv", rows)
 
     def run(*command: str) -> str:
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(
             command, cwd=tmp_path, check=True, capture_output=True, text=True
         ).stdout
 

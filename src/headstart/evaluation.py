@@ -263,7 +263,7 @@ def fairness(
     The caller hands in what has to be equal: data, epochs, batch size, optimiser, learning rate.
     Nested settings are compared leaf by leaf.
     """
-    left, right = dict(_leaves(baseline_settings)), dict(_leaves(transfer_settings))
+    left, right = dict(leaves(baseline_settings)), dict(leaves(transfer_settings))
     return [
         f"{key}: baseline {left.get(key, 'none')}, transfer {right.get(key, 'none')}"
         for key in dict.fromkeys([*left, *right])
@@ -303,6 +303,15 @@ def prediction_rows(
 def class_name(number: int, classes: Sequence[str] | None) -> str:
     """Returns the name of a class, or "class 3" where it has none."""
     return classes[number] if classes is not None else f"class {number}"
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the settings that are not groups of others, with keys joined by dots."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _defects(
@@ -382,14 +391,6 @@ def _rest_columns(
         return
     for number in range(1 if count == 2 else 0, count):
         yield np.asarray(actual) == number, values[:, number]
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _number(value: float) -> float | None:

@@ -1,9 +1,13 @@
-"""Figures and the terminal table, drawn once for DVC, MLflow and the report."""
+"""Figures, the terminal table and the page, drawn once for DVC, MLflow and HTML alike."""
 
+import base64
 import contextlib
+import dataclasses
+import json
 import math
+import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,6 +24,9 @@ ARMS = ("baseline", "transfer")
 COLOURS = {"baseline": "#0072B2", "transfer": "#D55E00", "source": "#009E73"}
 # A curve of more points than this looks no different on paper or screen.
 _ROC_POINTS = 200
+_NAME_LENGTH = 16
+# Label, and cells by arm.
+Row = tuple[str, dict[str, str]]
 _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -29,6 +36,8 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.handlelength": 3,
     "lines.linewidth": 1.8,
+    # A dollar in a class name is a dollar.
+    "text.parse_math": False,
 }
 
 
@@ -77,7 +86,7 @@ def confusion_matrices(
         transfer: see above.
         classes: names by number.
     """
-    size = len(classes)
+    size, names = len(classes), [_short(name) for name in classes]
     panel = max(3.0, 0.62 * size + 1.2)
     with _figure(2 * panel + 1, panel + 0.6) as figure:
         for axes, arm, answered in zip(
@@ -98,8 +107,8 @@ def confusion_matrices(
                 )
             right = int(np.trace(counts))
             axes.set_title(f"{arm}: {right} of {counts.sum()} right", color=COLOURS[arm])
-            axes.set_xticks(range(size), classes, rotation=45 if size > 3 else 0)
-            axes.set_yticks(range(size), classes)
+            axes.set_xticks(range(size), names, rotation=45 if size > 3 else 0)
+            axes.set_yticks(range(size), names)
             axes.set(xlabel="answered", ylabel="actual")
             axes.spines[:].set_visible(False)
             axes.tick_params(length=0)
@@ -178,7 +187,7 @@ def misclassified(
                 vmin=0,
                 vmax=1,
             )
-            axes.set_title(f"actual: {classes[actual[index]]}", fontsize=10)
+            axes.set_title(f"actual: {_short(classes[actual[index]])}", fontsize=10)
             for line, (arm, probabilities) in enumerate(
                 zip(ARMS, (baseline_probabilities, transfer_probabilities), strict=True)
             ):
@@ -187,7 +196,7 @@ def misclassified(
                 axes.text(
                     0.5,
                     -0.06 - 0.12 * line,
-                    f"{'✗' if wrong else '✓'} {arm}: {classes[answer]} {probability:.0%}",
+                    f"{'✗' if wrong else '✓'} {arm}: {_short(classes[answer])} {probability:.0%}",
                     color=COLOURS[arm],
                     fontsize=9,
                     fontweight="bold" if wrong else "normal",
@@ -263,12 +272,13 @@ def summary(
         encoding = getattr(out, "encoding", None) or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
 
-    arms = [arm for arm in (*ARMS, "source") if arm in record]
+    arms = arms_in(record)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("on the test images")
     for arm in arms:
         table.add_column(arm, justify="right")
-    for label, cells in table_rows(record, test_images=test_images, confidence=confidence):
+    scores = score_rows(record, test_images=test_images, confidence=confidence)
+    for label, cells in [*scores, *cost_rows(record)]:
         table.add_row(encodable(label), *(encodable(cells.get(arm, "")) for arm in arms))
     console.print(table)
     say(gain_sentence(record["comparison"], confidence=confidence))
@@ -281,12 +291,177 @@ def summary(
     say(reason)
 
 
-def table_rows(
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A PNG for the page, with a heading and what it shows in words."""
+
+    title: str
+    png: bytes
+    alt: str
+
+    @property
+    def base64(self) -> str:
+        """The PNG as text."""
+        return base64.b64encode(self.png).decode()
+
+    @property
+    def width(self) -> int:
+        """The width in pixels."""
+        return int(struct.unpack(">I", self.png[16:20])[0])
+
+    @property
+    def height(self) -> int:
+        """The height in pixels."""
+        return int(struct.unpack(">I", self.png[20:24])[0])
+
+
+def draw(
+    folder: Path,
+    *,
+    history: Sequence[Mapping[str, Any]],
+    images: np.ndarray,
+    actual: np.ndarray,
+    baseline_probabilities: np.ndarray,
+    transfer_probabilities: np.ndarray,
+    classes: Sequence[str],
+    limit: int = 12,
+) -> list[Picture]:
+    """Writes the four figures as PNG into `folder` and returns them with their words.
+
+    The files: learning_curves.png, confusion_matrices.png, roc.png, misclassified.png.
+
+    Args:
+        folder: made if missing.
+        history: rows of metrics/history.csv.
+        images: test images, (n, height, width) or (n, height, width, channels), in [0, 1].
+        actual: classes from 0, int (n,).
+        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
+        transfer_probabilities: see above.
+        classes: names by number.
+        limit: how many misclassified images are shown at most.
+    """
+    baseline = evaluation.answers(baseline_probabilities)
+    transfer = evaluation.answers(transfer_probabilities)
+    chosen = evaluation.misclassified(actual, baseline, transfer, limit=limit)
+    probabilities = (baseline_probabilities, transfer_probabilities)
+    drawn = {
+        "learning_curves": (
+            "Learning curves",
+            learning_curves(history),
+            _curves_in_words(history),
+        ),
+        "confusion_matrices": (
+            "Confusion matrices",
+            confusion_matrices(actual, baseline, transfer, classes=classes),
+            " ".join(
+                _mistakes_in_words(arm, actual, answered, classes)
+                for arm, answered in zip(ARMS, (baseline, transfer), strict=True)
+            ),
+        ),
+        "roc": (
+            "ROC curves",
+            roc(actual, *probabilities),
+            "ROC curves. Area under the curve: "
+            + ", ".join(
+                f"{arm} {_text(evaluation.auc(actual, given), '{:.4f}')}"
+                for arm, given in zip(ARMS, probabilities, strict=True)
+            )
+            + ".",
+        ),
+        "misclassified": (
+            "Misclassified images",
+            misclassified(images, actual, *probabilities, chosen=chosen, classes=classes),
+            _chosen_in_words(chosen, actual, baseline, transfer, classes),
+        ),
+    }
+    pictures = []
+    for name, (title, figure, alt) in drawn.items():
+        path = folder / f"{name}.png"
+        write_png(path, figure)
+        pictures.append(Picture(title=title, png=path.read_bytes(), alt=alt))
+    return pictures
+
+
+def page(
+    record: Mapping[str, Any],
+    *,
+    reason: str,
+    question: str,
+    test_images: Mapping[str, int],
+    confidence: float,
+    pictures: Sequence[Picture],
+    parameters: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    commands: Sequence[str],
+    unfair: Sequence[str] = (),
+) -> str:
+    """Returns the report as one HTML page that needs no network, script or other file.
+
+    Everything is escaped. The same arguments give the same page: hand in no clock time,
+    commit or machine name.
+
+    Args:
+        record: what metrics/metrics.json holds.
+        reason: the prose behind the verdict.
+        question: what was asked, in a sentence.
+        test_images: how many, by arm (baseline, transfer, source).
+        confidence: of the intervals.
+        pictures: as `draw` returns them.
+        parameters: what params.yaml holds; nested keys are joined by dots.
+        hashes: by file.
+        commands: that make all this again, a line each.
+        unfair: the differences between the arms, from `evaluation.fairness`.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("headstart"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    comparison = record["comparison"]
+    warnings = list(unfair)
+    if not comparison.get("fair", True) and not warnings:
+        warnings = ["the record does not say in what the arms differ"]
+    return environment.get_template("report.html").render(
+        verdict=comparison["verdict"],
+        sentence=verdict_sentence(comparison["verdict"]),
+        question=question,
+        reason=reason,
+        gain=gain_sentence(comparison, confidence=confidence),
+        warnings=warnings,
+        arms=arms_in(record),
+        scores=score_rows(record, test_images=test_images, confidence=confidence),
+        cost=cost_rows(record),
+        pictures=pictures,
+        parameters=[
+            (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            for key, value in evaluation.leaves(parameters)
+        ],
+        hashes=list(hashes.items()),
+        commands="\n".join(commands),
+    )
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes the page to `path`, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def arms_in(record: Mapping[str, Any]) -> list[str]:
+    """Returns the arms that the record tells of: baseline, transfer and, where there, source."""
+    return [arm for arm in (*ARMS, "source") if arm in record]
+
+
+def score_rows(
     record: Mapping[str, Any], *, test_images: Mapping[str, int], confidence: float
-) -> list[tuple[str, dict[str, str]]]:
-    """Returns label and cells by arm, as text, of the accuracies, scores and costs in `record`."""
-    arms = [arm for arm in (*ARMS, "source") if arm in record]
-    cost: Mapping[str, Any] = record.get("cost") or {}
+) -> list[Row]:
+    """Returns the accuracies, their intervals and the other scores in `record` as text."""
+    arms = arms_in(record)
 
     def score(key: str) -> dict[str, str]:
         return {arm: _text(record[arm].get(key), "{:.4f}") for arm in arms}
@@ -298,14 +473,7 @@ def table_rows(
         low, high = evaluation.wilson(round(accuracy * total), total, confidence=confidence)
         return f"{low:.4f} to {high:.4f}"
 
-    def spent(key: str, words: bool = False) -> dict[str, str]:
-        values = {arm: (cost.get(arm) or {}).get(key, "") for arm in arms}
-        return {
-            arm: "" if value == "" else in_words(value) if words else _text(value, "{:,}")
-            for arm, value in values.items()
-        }
-
-    rows = [
+    return [
         ("accuracy", score("accuracy")),
         (f"  {confidence:.0%} interval", {arm: interval(arm) for arm in arms}),
         ("balanced accuracy", score("balanced_accuracy")),
@@ -313,13 +481,31 @@ def table_rows(
         ("loss", score("loss")),
         ("log loss of answers", score("log_loss")),
         ("area under ROC", score("auc")),
-        ("trainable parameters", spent("trainable_parameters")),
-        ("total parameters", spent("total_parameters")),
-        ("updates", spent("updates")),
-        ("FLOPs", spent("flops", words=True)),
-        ("  as in the notebook", spent("flops_as_in_notebook", words=True)),
     ]
-    return [(label, cells) for label, cells in rows if any(cells.values())]
+
+
+def cost_rows(record: Mapping[str, Any]) -> list[Row]:
+    """Returns what each arm cost, as text; rows of which the record tells nothing are left out."""
+    cost: Mapping[str, Any] = record.get("cost") or {}
+
+    def spent(key: str, show: Callable[[Any], str]) -> dict[str, str]:
+        return {
+            arm: show(cost[arm][key])
+            for arm in arms_in(record)
+            if isinstance(cost.get(arm), Mapping) and key in cost[arm]
+        }
+
+    def whole(value: Any) -> str:
+        return _text(value, "{:,}")
+
+    rows = [
+        ("trainable parameters", spent("trainable_parameters", whole)),
+        ("total parameters", spent("total_parameters", whole)),
+        ("updates", spent("updates", whole)),
+        ("FLOPs", spent("flops", in_words)),
+        ("  as in the notebook", spent("flops_as_in_notebook", in_words)),
+    ]
+    return [(label, cells) for label, cells in rows if cells]
 
 
 def gain_sentence(comparison: Mapping[str, Any], *, confidence: float) -> str:
@@ -360,6 +546,46 @@ def in_words(number: float | None) -> str:
     return f"{number:,}"
 
 
+def _curves_in_words(history: Sequence[Mapping[str, Any]]) -> str:
+    ends = {row["arm"]: row for row in history if row["arm"] in ARMS}
+    return "Loss and accuracy by epoch. Validation accuracy at the end: " + ", ".join(
+        f"{arm} {_float(row['val_accuracy']):.4f} at epoch {row['epoch']}"
+        for arm, row in ends.items()
+    )
+
+
+def _mistakes_in_words(
+    arm: str, actual: np.ndarray, answered: np.ndarray, classes: Sequence[str]
+) -> str:
+    right = int((answered == actual).sum())
+    text = f"{arm.capitalize()}: {right} of {len(actual)} right"
+    if right == len(actual):
+        return f"{text}."
+    wrong = np.flatnonzero(answered != actual)
+    pairs, counts = np.unique(
+        np.stack([np.asarray(actual)[wrong], answered[wrong]], axis=1), axis=0, return_counts=True
+    )
+    commonest = int(np.argmax(counts))
+    is_, said = (classes[number] for number in pairs[commonest])
+    return f"{text}; the commonest mistake, {counts[commonest]} times: {is_} taken for {said}."
+
+
+def _chosen_in_words(
+    chosen: np.ndarray,
+    actual: np.ndarray,
+    baseline: np.ndarray,
+    transfer: np.ndarray,
+    classes: Sequence[str],
+) -> str:
+    if not len(chosen):
+        return "Both arms answer every test image right."
+    return f"{len(chosen)} test images that at least one arm misses. " + " ".join(
+        f"A {classes[actual[index]]}: baseline says {classes[baseline[index]]}, "
+        f"transfer says {classes[transfer[index]]}."
+        for index in chosen
+    )
+
+
 def _thinned(false: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns at most 200 of the points, evenly along the curve and with both ends."""
     if len(false) <= _ROC_POINTS:
@@ -380,6 +606,11 @@ def _answer(probabilities: np.ndarray, index: int) -> tuple[int, float]:
     # A single unit tells the probability of class 1.
     single = one.ndim == 1 or one.shape[1] == 1
     return answer, 1 - probability if single and answer == 0 else probability
+
+
+def _short(name: str) -> str:
+    """Returns a class name that leaves room for the figure."""
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
 
 
 def _float(value: Any) -> float:
