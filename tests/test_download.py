@@ -366,13 +366,13 @@ def test_slow_server_that_keeps_sending_is_waited_for(
     def slow(handler: Handler, name: str, compressed: bool) -> None:
         body = CONTENT[name]
         handler.send(b"", length=len(body))
-        for start in range(0, len(body), 300):
-            handler.wfile.write(body[start : start + 300])
+        for start in range(0, len(body), 150):
+            handler.wfile.write(body[start : start + 150])
             handler.wfile.flush()
             time.sleep(0.12)
 
     server = serve(only_for(IMAGES, slow))
-    get(folder, server.url, timeout=0.5)  # 11 packets in 1.3 s, longer than a window of 1 s
+    get(folder, server.url, timeout=0.5)  # 22 packets in 2.6 s, two windows of 1 s and more
     assert_complete(folder)
 
 
