@@ -1,0 +1,54 @@
+"""What several test files share: the real data, and projects that were run once."""
+
+import os
+from pathlib import Path
+
+import pytest
+from projects import ROOT, SMALL, Project, edit_params, new_checkout
+
+from headstart import datasets, params
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published Fashion-MNIST files, from this checkout's data/ or as a user gets them."""
+    settings = params.load(ROOT / "params.yaml")
+    folder = tmp_path_factory.mktemp("raw") / "fashion_mnist"
+    sources = (str(ROOT / "data/raw/fashion_mnist"), *settings.dataset.sources)
+    datasets.download(datasets.FASHION_MNIST, sources, folder, environment=os.environ)
+    os.environ["HEADSTART_TEST_RAW"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A small project after its first `dvc repro`, committed. Copy it before changing it."""
+    project = new_checkout(tmp_path_factory.mktemp("small") / "project")
+    edit_params(project.root / "params.yaml", SMALL)
+    project.commit("Shrink")
+    project.repro()
+    project.commit("Run")
+    return project
+
+
+@pytest.fixture
+def project(small: Project, tmp_path: Path) -> Project:
+    """A copy of the small project, to change at will."""
+    return small.clone_to(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def full(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The committed parameters on the full data, run from an empty cache."""
+    project = new_checkout(tmp_path_factory.mktemp("full") / "project")
+    project.repro()
+    project.commit("Run")
+    return project
+
+
+@pytest.fixture(autouse=True)
+def _own_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the user's settings of headstart and MLflow out of the tests."""
+    for key in list(os.environ):
+        if key.startswith(("HEADSTART_MIRROR", "MLFLOW_", "DVC_")):
+            monkeypatch.delenv(key)
