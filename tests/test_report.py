@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -161,6 +162,21 @@ def test_misclassified_images_name_the_answers_of_both_arms(shape: tuple[int, ..
     text = text_of(figure)
     for part in ("actual: shirt", "✗ baseline: sandal 75%", "✓ transfer: shirt 80%"):
         assert part in text
+
+
+def test_a_diverged_model_is_drawn_and_told_without_nan(tmp_path: Path) -> None:
+    actual, baseline, _ = answered(6)
+    pictures = report.draw(
+        tmp_path,
+        history=[row | {"val_loss": math.nan, "val_accuracy": math.nan} for row in HISTORY],
+        images=np.zeros((6, 4, 4)),
+        actual=actual,
+        baseline_probabilities=baseline,
+        transfer_probabilities=np.full(6, math.nan),
+        classes=NAMES,
+    )
+    assert not any("nan" in picture.alt for picture in pictures)
+    assert "transfer unknown" in pictures[0].alt
 
 
 def test_no_misclassified_image_is_said_in_words(tmp_path: Path) -> None:

@@ -171,13 +171,14 @@ def misclassified(
         with _figure(9, 1.2) as figure:
             figure.text(0.5, 0.5, "Both arms answer every test image right.", ha="center")
         return figure
-    with _figure(9, 2.9 * rows) as figure:
+    with _figure(9, 3.1 * rows) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
         for axes in panels[len(chosen) :]:
             axes.set_axis_off()
         for axes, index in zip(panels, chosen, strict=False):
-            # Empty lines: they reserve the room for the two answers below the image.
-            axes.set(xticks=[], yticks=[], xlabel="\n\n\n")
+            axes.set(xticks=[], yticks=[])
+            # Unseen: it reserves the room for the two answers below the image.
+            axes.set_xlabel("x\nx\nx", color="none")
             axes.spines[:].set_visible(False)
             image = np.asarray(images[index])
             grey = image.ndim == 2 or image.shape[-1] == 1
@@ -196,7 +197,8 @@ def misclassified(
                 axes.text(
                     0.5,
                     -0.06 - 0.12 * line,
-                    f"{'✗' if wrong else '✓'} {arm}: {_short(classes[answer])} {probability:.0%}",
+                    f"{'✗' if wrong else '✓'} {arm}: {_short(classes[answer])} "
+                    f"{_text(probability, '{:.0%}')}",
                     color=COLOURS[arm],
                     fontsize=9,
                     fontweight="bold" if wrong else "normal",
@@ -549,7 +551,7 @@ def in_words(number: float | None) -> str:
 def _curves_in_words(history: Sequence[Mapping[str, Any]]) -> str:
     ends = {row["arm"]: row for row in history if row["arm"] in ARMS}
     return "Loss and accuracy by epoch. Validation accuracy at the end: " + ", ".join(
-        f"{arm} {_float(row['val_accuracy']):.4f} at epoch {row['epoch']}"
+        f"{arm} {_text(_float(row['val_accuracy']), '{:.4f}')} at epoch {row['epoch']}"
         for arm, row in ends.items()
     )
 
@@ -618,7 +620,7 @@ def _float(value: Any) -> float:
 
 
 def _text(value: float | None, pattern: str) -> str:
-    return "unknown" if value is None else pattern.format(value)
+    return "unknown" if value is None or math.isnan(value) else pattern.format(value)
 
 
 @contextlib.contextmanager
