@@ -1,0 +1,6 @@
+"""The study: many seeds, many label budgets, several arms; when does transfer help, and how surely.
+
+`parameters` reads study/params.yaml, `plan` fixes what is trained on what, `cells` trains it,
+`store` keeps what is finished, `run` goes through the plan, `statistics` and `tables` say what
+came out, `pictures` shows it, `claims` answers the notebook.
+"""

@@ -1,0 +1,251 @@
+"""`study/params.yaml` as typed, validated values. Holds no default: every value stands there."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, Field, PlainValidator, ValidationError, model_validator
+
+from headstart import params
+from headstart.errors import UserError
+from headstart.params import (
+    BatchSize,
+    Cnn,
+    Dataset,
+    Fraction,
+    LearningRate,
+    Mlp,
+    Number,
+    Optimizer,
+    Training,
+    Whole,
+)
+
+BASELINE = "baseline"
+ALL = "all"
+ALL_PAIRS = "all_pairs"
+# The arms whose backbone comes from a source network, and those whose head learns on features.
+TRANSFERRED = ("frozen", "finetune", "gradual")
+ON_FEATURES = ("frozen", "random_frozen")
+
+# Beyond these a slip of the keyboard is likelier than a wish.
+_MOST_SEEDS = 10_000
+_MOST_STEPS = 10_000_000
+_MOST_REPLICAS = 1024
+
+Arm = Literal["baseline", "frozen", "finetune", "gradual", "random_frozen"]
+Classes = tuple[int | str, ...]
+
+
+def _target_tasks(value: Any) -> tuple[Classes, ...] | str:
+    if value == ALL_PAIRS:
+        return ALL_PAIRS
+    if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
+        raise ValueError(
+            "is not allowed; allowed are a list of classes, a list of such lists, or all_pairs"
+        )
+    single = not any(isinstance(entry, list | tuple) for entry in value)
+    tasks = [tuple(value)] if single else [_as_tuple(entry) for entry in value]
+    checked = tuple(params._classes(task) for task in tasks)
+    twice = [task for task in checked if checked.count(task) > 1]
+    if twice:
+        raise ValueError(f"names the task {list(twice[0])} more than once")
+    return checked
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _labels(value: Any) -> tuple[int | str, ...]:
+    if not isinstance(value, tuple) or not value:
+        raise ValueError("is not a list of label budgets: numbers of labels, or all")
+    for entry in value:
+        if entry == ALL:
+            continue
+        if isinstance(entry, bool) or not isinstance(entry, int) or entry < 1:
+            raise ValueError(f"holds {entry!r}, which is neither a number of labels nor all")
+    return _distinct(value)
+
+
+def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = [entry for entry in value if value.count(entry) > 1]
+    if twice:
+        raise ValueError(f"names {twice[0]} more than once")
+    return value
+
+
+class Budget(params._Section):
+    """How long a network trains: `epochs` over its labels, or a fixed number of `steps`."""
+
+    epochs: Annotated[Whole, Field(ge=1, le=_MOST_STEPS)] | None = None
+    steps: Annotated[Whole, Field(ge=1, le=_MOST_STEPS)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("needs either epochs or steps")
+        return self
+
+    @property
+    def amount(self) -> int:
+        """The number of epochs or steps."""
+        return self.epochs or self.steps or 0
+
+    def __str__(self) -> str:
+        return f"epochs={self.epochs}" if self.epochs else f"steps={self.steps}"
+
+
+class Replicas(params._Section):
+    """What fixes the bytes of a training besides its plan: who trains together, on how much."""
+
+    group_size: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
+    threads: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
+
+
+class Statistics(params._Section):
+    """How intervals, tests and verdicts are made."""
+
+    alpha: Fraction
+    confidence: Fraction
+    bootstrap_samples: Annotated[Whole, Field(ge=100, le=1_000_000)]
+    target_accuracies: Annotated[
+        tuple[Annotated[Number, Field(gt=0, lt=1)], ...], Field(min_length=1)
+    ]
+
+
+class Grid(params._Section):
+    """One grid of trainings: everything that `headstart.study` trains and compares."""
+
+    target_tasks: Annotated[
+        tuple[tuple[int | str, ...], ...] | Literal["all_pairs"], PlainValidator(_target_tasks)
+    ]
+    source_classes: Annotated[
+        Literal["others"] | tuple[int | str, ...], PlainValidator(params._others_or_classes)
+    ]
+    networks: Annotated[
+        tuple[Annotated[Mlp | Cnn, Field(discriminator="name")], ...], Field(min_length=1)
+    ]
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
+    labels: Annotated[tuple[int | str, ...], PlainValidator(_labels)]
+    seeds: Annotated[Whole, Field(ge=1, le=_MOST_SEEDS)]
+    training: Annotated[tuple[Budget, ...], Field(min_length=1)]
+    shifts: Annotated[tuple[Annotated[Whole, Field(ge=0, le=64)], ...], Field(min_length=1)]
+    batch_size: BatchSize
+    optimizer: Optimizer
+    # More than one are searched: by every arm, on a share of the labels that then validate.
+    learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1)]
+    validation_share: Fraction
+    frozen_fraction: Fraction
+    source_training: Training
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for key in ("networks", "arms", "training", "shifts", "learning_rates"):
+            values = getattr(self, key)
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                raise params._Refused(key, str(twice[0]), "each entry once")
+        if BASELINE not in self.arms:
+            raise params._Refused(
+                "arms", self.arms, "baseline among them, since gains are differences to it"
+            )
+        if "gradual" in self.arms and any(budget.amount < 2 for budget in self.training):
+            raise params._Refused(
+                "training", "1", "at least 2 epochs or steps, since gradual divides them"
+            )
+        return self
+
+
+class Study(params._Section):
+    """All of `study/params.yaml`."""
+
+    dataset: Dataset
+    engine: Literal["local", "ray"]
+    replicas: Replicas
+    statistics: Statistics
+    grid: Grid
+    claims: Grid
+
+
+def network_labels(networks: tuple[Mlp | Cnn, ...]) -> tuple[str, ...]:
+    """Returns what tables call the networks: mlp or cnn, with their widths where that is unclear.
+
+    An activation follows where the widths do not tell two networks apart either.
+    """
+    names = [network.name for network in networks]
+    widths = [
+        "_".join(
+            str(part)
+            for part in (
+                network.name,
+                *(network.units if isinstance(network, Mlp) else network.filters + network.dense),
+            )
+        )
+        for network in networks
+    ]
+    labels = []
+    for name, width, network in zip(names, widths, networks, strict=True):
+        full = f"{width}_{network.activation}"
+        short = width if widths.count(width) == 1 else full
+        labels.append(name if names.count(name) == 1 else short)
+    return tuple(labels)
+
+
+def load(path: Path) -> Study:
+    """Returns the validated parameters in the file `path`.
+
+    Raises:
+        UserError: The file is missing, is not YAML, or holds a key or value that is not allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: there is no such file; run the command in the project's top folder"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Study:
+    """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
+    try:
+        values = yaml.load(text, Loader=params._Loader)  # noqa: S506 (_Loader is a SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(params._syntax(error, name)) from error
+    except RecursionError as error:
+        raise UserError(f"{name}: is nested too deeply to be parameters") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: holds no keys; expected {', '.join(Study.model_fields)}")
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        lines = [_explained(dict(item), name) for item in error.errors(include_url=False)]
+        head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "
+        raise UserError(head + "\n  ".join(lines)) from error
+
+
+def _explained(error: dict[str, Any], name: str) -> str:
+    """Returns one line for one pydantic error: the key, the value, what is allowed."""
+    steps = [str(step) for step in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        section: type[BaseModel] = Study
+        for step in steps[:-1]:
+            annotation = (
+                section.model_fields[step].annotation if step in section.model_fields else None
+            )
+            if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+                return f"{'.'.join(steps)}: is not a known key"
+            section = annotation
+        return (
+            f"{'.'.join(steps)}: is not a known key (value {params._shown(error['input'])}); "
+            f"allowed are {', '.join(section.model_fields)}"
+        )
+    if error["type"] == "missing":
+        return f"{'.'.join(steps)}: is missing; every value stands in {name}"
+    context = error.get("ctx", {})
+    if isinstance(context.get("error"), params._Refused):
+        return f"{'.'.join(steps)}.{context['error']}"
+    return params._explained(error)

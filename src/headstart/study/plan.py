@@ -1,0 +1,298 @@
+"""What is trained on what: budgets, subsets, orders and groups. NumPy only, no training.
+
+Every draw is keyed by seed, task and name, so that any part of the plan can be made alone.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart import seeds
+from headstart.datasets import Dataset
+from headstart.errors import UserError
+from headstart.params import Cnn, Mlp
+from headstart.parts import Part
+from headstart.study.parameters import ALL, ALL_PAIRS, BASELINE, Budget, Grid, network_labels
+from headstart.tasks import Task, source_and_target
+
+# No seed of the grid: the shifted images are one data set that all seeds share.
+_SHIFT_SEED = 0
+# Marks the places of a batch that stay empty.
+EMPTY = -1
+
+
+@dataclass(frozen=True)
+class Question:
+    """One target task on images shifted by up to `shift` pixels, with the source task before it."""
+
+    source: Task
+    target: Task
+    shift: int
+
+    @property
+    def name(self) -> str:
+        """The target classes' names joined by `_`."""
+        return "_".join(self.target.names)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell of the grid without its seed: what one row of summary.csv is about."""
+
+    task: str
+    shift: int
+    network: str
+    training: str
+    labels: int
+    arm: str
+
+    @property
+    def name(self) -> str:
+        """What progress and errors call it."""
+        shift = f"/shift={self.shift}" if self.shift else ""
+        return f"{self.task}{shift}/{self.network}/{self.training}/labels={self.labels}/{self.arm}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks of one shape that are trained together: one row of the grid, some seeds.
+
+    `seeds` has always the same length: a grid that asks for fewer seeds than whole groups
+    hold has the last group trained whole, so that a group's bytes depend on nothing else and
+    the seeds are there already when somebody asks for more.
+    """
+
+    row: Row
+    question: Question
+    network: Mlp | Cnn
+    budget: Budget
+    learning_rate: float
+    seeds: tuple[int, ...]
+    validation_labels: int
+
+    @property
+    def name(self) -> str:
+        """What progress and errors call it."""
+        return f"{self.row.name}/seeds={self.seeds[0]}-{self.seeds[-1]}"
+
+    @property
+    def training_labels(self) -> int:
+        """The labels that train: the budget without what validates."""
+        return self.row.labels - self.validation_labels
+
+
+@dataclass(frozen=True)
+class SourceGroup:
+    """Source networks that are trained together: one source task and network, some seeds."""
+
+    question: Question
+    network: Mlp | Cnn
+    label: str
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """What progress and errors call it."""
+        return f"source of {self.question.name}/{self.label}/seeds={self.seeds[0]}-{self.seeds[-1]}"
+
+
+def questions(grid: Grid, dataset: Dataset) -> tuple[Question, ...]:
+    """Returns the grid's target tasks, each with its source task, times its shifts.
+
+    Raises:
+        UserError: A class does not exist, or too few classes are left for the source task.
+    """
+    wanted: Sequence[Sequence[int | str]]
+    if grid.target_tasks == ALL_PAIRS:
+        wanted = list(itertools.combinations(dataset.classes, 2))
+    else:
+        wanted = [task for task in grid.target_tasks if not isinstance(task, str)]
+    found = []
+    for classes in wanted:
+        source, target = source_and_target(
+            dataset.classes,
+            dataset.aliases,
+            target_classes=classes,
+            source_classes=grid.source_classes,
+        )
+        found += [Question(source, target, shift) for shift in grid.shifts]
+    names = [(question.name, question.shift) for question in found]
+    twice = next((name for name, _ in names if names.count((name, _)) > 1), None)
+    if twice:
+        raise UserError(f"target_tasks: the task {twice} stands there twice")
+    return tuple(found)
+
+
+def label_budgets(
+    grid: Grid, *, available: int, classes: int, task: str
+) -> tuple[tuple[int, int], ...]:
+    """Returns the grid's label budgets, ascending, each with how many of them validate.
+
+    Args:
+        grid: The parameters.
+        available: Training images of the target task.
+        classes: Number of its classes.
+        task: Its name, for messages.
+
+    Raises:
+        UserError: A budget is above the data, has no label for some class, or stands there twice.
+    """
+    found = []
+    for entry in grid.labels:
+        labels = available if entry == ALL else int(entry)
+        if labels > available:
+            raise UserError(
+                f"labels: {labels} is more than the {available} training images of {task}; "
+                "make it smaller, write all, or raise dataset.train_size"
+            )
+        validation = validation_labels(grid, labels)
+        if labels - validation < classes or (len(grid.learning_rates) > 1 and validation < 1):
+            raise UserError(
+                f"labels: {labels} is too small for the {classes} classes of {task}: at least one "
+                "label a class has to train (and one to validate where learning rates are searched)"
+            )
+        found.append((labels, validation))
+    if len({labels for labels, _ in found}) < len(found):
+        raise UserError(
+            f"labels: all is {available} for {task}, which stands there as a number too"
+        )
+    return tuple(sorted(found))
+
+
+def validation_labels(grid: Grid, labels: int) -> int:
+    """Returns how many labels of a budget validate: none where nothing is searched."""
+    return round(grid.validation_share * labels) if len(grid.learning_rates) > 1 else 0
+
+
+def interleaved(labels: np.ndarray, *, classes: int, generator: np.random.Generator) -> np.ndarray:
+    """Returns a class-interleaved permutation of the positions in `labels`, int64 (n,).
+
+    Classes take turns from the lowest number, each in random order, until one has no more: the
+    first k hold every class as equally as can be, and are the first of any larger k.
+    """
+    members = [generator.permutation(np.flatnonzero(labels == one)) for one in range(classes)]
+    turn = np.concatenate([np.arange(len(positions)) for positions in members])
+    number = np.repeat(np.arange(classes), [len(positions) for positions in members])
+    return np.concatenate(members)[np.lexsort((number, turn))].astype(np.int64)
+
+
+def subset(labels: np.ndarray, *, classes: int, seed: int, task: str) -> np.ndarray:
+    """Returns the order in which a seed spends labels: a budget of k is the first k of it."""
+    return interleaved(labels, classes=classes, generator=seeds.generator(seed, task, "subset"))
+
+
+def steps(budget: Budget, *, count: int, batch_size: int) -> int:
+    """Returns how many updates `budget` makes of `count` labels."""
+    return budget.steps or budget.amount * math.ceil(count / batch_size)
+
+
+def frozen_steps(budget: Budget, *, count: int, batch_size: int, frozen_fraction: float) -> int:
+    """Returns how many of its updates `gradual` keeps the backbone frozen: some, never all.
+
+    Whole epochs where the budget counts epochs, as the pipeline has it.
+    """
+    amount = min(max(round(frozen_fraction * budget.amount), 1), budget.amount - 1)
+    return amount * (1 if budget.steps else math.ceil(count / batch_size))
+
+
+def batches(
+    budget: Budget, *, count: int, batch_size: int, seed: int, task: str, name: str = "order"
+) -> np.ndarray:
+    """Returns the positions of the samples in every batch, int32 (steps, min(batch_size, count)).
+
+    `epochs`: each epoch is a fresh permutation and its last batch may be smaller, filled up
+    with EMPTY. `steps`: a stream of fresh permutations, cut in full batches.
+    """
+    width = min(batch_size, count)
+    total = steps(budget, count=count, batch_size=batch_size)
+    passes = budget.epochs or math.ceil(total * width / count)
+    orders = np.empty((passes, count), dtype=np.int32)
+    for number in range(passes):
+        orders[number] = seeds.generator(seed, task, name, number + 1).permutation(count)
+    if budget.steps:
+        return orders.reshape(-1)[: total * width].reshape(total, width)
+    whole = math.ceil(count / width) * width
+    filled = np.full((passes, whole), EMPTY, dtype=np.int32)
+    filled[:, :count] = orders
+    return filled.reshape(total, width)
+
+
+def shifted(part: Part, *, shift: int, name: str) -> Part:
+    """Returns images moved by up to `shift` pixels down and right or up and left, filled with 0.
+
+    Each image has its own draw, uniform over the square; the same for every seed of the study.
+    """
+    if not shift:
+        return part
+    count, height, width = part.images.shape[:3]
+    moves = seeds.generator(_SHIFT_SEED, "shift", shift, name).integers(
+        -shift, shift + 1, size=(count, 2)
+    )
+    margin = ((0, 0), (shift, shift), (shift, shift)) + ((0, 0),) * (part.images.ndim - 3)
+    padded = np.pad(part.images, margin)
+    rows = shift - moves[:, :1] + np.arange(height)
+    columns = shift - moves[:, 1:] + np.arange(width)
+    images = padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return Part(images, part.labels)
+
+
+def seed_groups(count: int, size: int) -> Iterator[tuple[int, ...]]:
+    """Yields the seeds 0, 1, ... in groups of `size`, the last one whole too."""
+    for start in range(0, count, size):
+        yield tuple(range(start, start + size))
+
+
+def groups(
+    grid: Grid,
+    asked: Sequence[Question],
+    *,
+    available: Mapping[str, int],
+    group_size: int,
+) -> Iterator[Group]:
+    """Yields all groups of the grid, those that share a source or features one after another.
+
+    Args:
+        grid: The parameters.
+        asked: From `questions`.
+        available: Training images of the target task, by its name.
+        group_size: Networks trained together.
+    """
+    networks = list(zip(network_labels(grid.networks), grid.networks, strict=True))
+    for question, (label, network), chosen in itertools.product(
+        asked, networks, list(seed_groups(grid.seeds, group_size))
+    ):
+        budgets = label_budgets(
+            grid,
+            available=available[question.name],
+            classes=len(question.target.names),
+            task=question.name,
+        )
+        for arm, budget, (labels, validation), rate in itertools.product(
+            grid.arms, grid.training, budgets, grid.learning_rates
+        ):
+            row = Row(question.name, question.shift, label, str(budget), labels, arm)
+            yield Group(row, question, network, budget, rate, chosen, validation)
+
+
+def parse_cell(text: str) -> tuple[str, int, str, str, int, str, int]:
+    """Returns task, shift, network, training, labels, arm and seed of a cell's name.
+
+    Raises:
+        UserError: The text is not `task[/shift=S]/network/training/labels=N/arm/seed=S`.
+    """
+    parts = text.split("/")
+    shift = 0
+    try:
+        if parts[1].startswith("shift="):
+            shift = int(parts.pop(1).removeprefix("shift="))
+        task, network, training, labels, arm, seed = parts
+        number = int(labels.removeprefix("labels="))
+        return task, shift, network, training, number, arm, int(seed.removeprefix("seed="))
+    except (ValueError, IndexError) as error:
+        raise UserError(
+            f"{text}: is not the name of a cell; expected "
+            f"sandal_shirt/mlp/steps=2000/labels=10/{BASELINE}/seed=0, as in cells.csv"
+        ) from error
