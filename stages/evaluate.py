@@ -23,7 +23,8 @@ def main() -> None:
         runtime.fix(settings.seed)
         from headstart import evaluation, networks, report, training
 
-        classes = artefacts.read_json(PREPARED / "classes.json")["target"]["names"]
+        tasks = artefacts.read_json(PREPARED / "classes.json")
+        classes, source_classes = tasks["target"]["names"], tasks["source"]["names"]
         target = artefacts.read_part(PREPARED / "target", "test")
         tests = {
             "baseline": target,
@@ -90,25 +91,36 @@ def main() -> None:
             METRICS / "predictions.csv", evaluation.prediction_rows(target.labels, *arms)
         )
         artefacts.write_table(METRICS / "roc.csv", report.roc_rows(target.labels, *arms))
-        chosen = evaluation.misclassified(target.labels, *answers, limit=SHOWN_MISTAKES)
-        figures = {
-            "learning_curves": report.learning_curves(history),
-            "confusion": report.confusion_matrices(target.labels, *answers, classes=classes),
-            "roc": report.roc(target.labels, *arms),
-            "misclassified": report.misclassified(
-                target.images, target.labels, *arms, chosen=chosen, classes=classes
-            ),
+        pictures = report.draw(
+            METRICS / "plots",
+            history=history,
+            images=target.images,
+            actual=target.labels,
+            baseline_probabilities=arms[0],
+            transfer_probabilities=arms[1],
+            classes=classes,
+            limit=SHOWN_MISTAKES,
+        )
+        said: dict[str, Any] = {
+            "reason": verdict.reason,
+            "test_images": {name: len(test.labels) for name, test in tests.items()},
+            "confidence": settings.evaluate.confidence,
+            "unfair": unfair,
         }
-        for name, figure in figures.items():
-            report.write_png(METRICS / "plots" / f"{name}.png", figure)
+        page = report.page(
+            record,
+            question=f"Does a network trained on {', '.join(source_classes)} have a head start on "
+            f"telling {' from '.join(classes)}?",
+            pictures=pictures,
+            # Where the verified bytes came from is no part of the result.
+            parameters=settings.model_dump(exclude={"dataset": {"sources"}}),
+            hashes={str(path): artefacts.md5(path) for path in sorted(MODELS.glob("*.keras"))},
+            commands=("git checkout REVISION  # whose dvc.lock has these hashes", "make run"),
+            **said,
+        )
+        report.write_page(Path("reports/index.html"), page)
         book.publish()
-    report.summary(
-        record,
-        reason=verdict.reason,
-        test_images={name: len(test.labels) for name, test in tests.items()},
-        confidence=settings.evaluate.confidence,
-        unfair=unfair,
-    )
+    report.summary(record, **said)
 
 
 if __name__ == "__main__":

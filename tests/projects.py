@@ -52,7 +52,7 @@ class Project:
 
     def changed(self) -> set[str]:
         """Returns the stages that `dvc status` would run for a change of their own."""
-        status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json", "-q"))
+        status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json"))
         return set(status)
 
     def set(self, **values: str) -> None:

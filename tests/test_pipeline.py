@@ -61,6 +61,7 @@ def test_edited_parameters_rerun_only_the_stages_that_read_them(
 @pytest.mark.parametrize(
     ("file", "text", "stages"),
     [
+        ("src/headstart/templates/report.html", "<!-- -->", {"evaluate"}),
         ("src/headstart/tracking/__init__.py", "\n# A comment.\n", set()),
         ("src/headstart/params.py", "\nNEW_KEY = 1\n", set()),
         ("src/headstart/report.py", "\n# A comment.\n", {"evaluate"}),
@@ -102,8 +103,12 @@ def test_branch_with_other_epochs_shows_its_difference_in_accuracy_first(project
     project.set(target_training__epochs="4")
     assert project.repro() == ["train_b", "transfer", "evaluate"]
     project.commit("Train longer")
-    shown = project.run("dvc", "metrics", "diff", "main").splitlines()
-    assert "comparison.accuracy_gain" in shown[1]
+    # DVC sorts by name: the baseline's accuracy leads, the gain heads the comparison's block.
+    shown = [line.split() for line in project.run("dvc", "metrics", "diff", "main").splitlines()]
+    names = [row[1] for row in shown[1:] if len(row) > 1]
+    assert names[0] == "baseline.accuracy"
+    compared = [name for name in names if name.startswith("comparison.")]
+    assert compared[0] == "comparison.accuracy_gain"
     diff = json.loads(project.run("dvc", "metrics", "diff", "main", "--json"))
     # Both arms got the same new budget.
     assert diff["metrics/metrics.json"]["cost.baseline.updates"]["diff"] > 0

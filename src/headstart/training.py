@@ -31,7 +31,8 @@ def compile_model(model: keras.Model, *, optimizer: str, learning_rate: float) -
     optimizers = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
     binary = model.output_shape[-1] == 1
     model.compile(
-        optimizer=optimizers[optimizer](learning_rate=learning_rate),
+        # Named, since Keras numbers nameless optimisers over the life of a process.
+        optimizer=optimizers[optimizer](learning_rate=learning_rate, name=optimizer),
         loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=_STEPS_PER_EXECUTION,
