@@ -7,7 +7,7 @@ child process (`recorder`, `publisher`) or when something is published.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.tracking.recorder import publisher, recorder
+from headstart.tracking.spawn import publisher, recorder
 from headstart.tracking.store import address, masked, project_root
 
 if TYPE_CHECKING:

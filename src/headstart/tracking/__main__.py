@@ -1,4 +1,4 @@
-"""The child process that writes to MLflow; see `recorder` for the other side."""
+"""The child process that writes to MLflow; see `spawn` for the other side."""
 
 import json
 import os

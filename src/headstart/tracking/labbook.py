@@ -435,8 +435,10 @@ def _create(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    part = file.with_name(f"{file.name}-new")
-    part.unlink(missing_ok=True)
+    for left in file.parent.glob(f"{file.name}-new-*"):
+        left.unlink()
+    # A name of its own each time, since SQLAlchemy keeps connections by name.
+    part = file.with_name(f"{file.name}-new-{os.getpid()}-{time.monotonic_ns()}")
     store = SqlAlchemyStore(f"sqlite:///{part}", _artefacts(file))
     store.create_experiment(EXPERIMENT, artifact_location=_artefacts(file))
     store.engine.dispose()
