@@ -131,6 +131,7 @@ def test_workspace_becomes_three_trainings_and_a_comparison(checkout: Path) -> N
     for arm in ("baseline", "transfer"):
         curve = [(step, value) for key, step, value in metrics if key == f"{arm}/val_accuracy"]
         assert curve == [(row["epoch"], row["val_accuracy"]) for row in EPOCHS]
+    assert [value for key, _, value in metrics if key == "baseline/accuracy"] == [0.75]
     assert not [key for key, *_ in metrics if key == "baseline/auc"], "null is no number"
     params = dict(content(checkout)[tags["headstart.key"]]["params"])
     assert params["target_training.epochs"] == "5"

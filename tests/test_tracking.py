@@ -59,6 +59,8 @@ def test_training_shows_itself_epoch_by_epoch_and_ends_with_its_identity(checkou
         run.epoch(EPOCHS[0])
         eventually(lambda: rows(checkout, "SELECT * FROM metrics"))
         assert states(checkout) == [("RUNNING", "active")]
+        note = dict(rows(checkout, "SELECT key, value FROM tags"))["mlflow.note.content"]
+        assert "has not finished" in note
         run.epoch(EPOCHS[1])
         run.epoch(EPOCHS[2])
         run.finish()
@@ -73,6 +75,7 @@ def test_training_shows_itself_epoch_by_epoch_and_ends_with_its_identity(checkou
     tags = dict(rows(checkout, "SELECT key, value FROM tags"))
     assert tags["headstart.stage"] == "train_b"
     assert tags["headstart.model"] == identity.Workspace(checkout).md5("models/baseline.keras")
+    assert tags["headstart.model"] in tags["mlflow.note.content"]
     assert tags["provenance.source"] == "live"
     assert tags["provenance.pid"] == str(os.getpid())
     digests = dict(rows(checkout, "SELECT name, digest FROM datasets"))
@@ -230,6 +233,28 @@ def refused() -> Any:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # Bound but not listening: connections are refused.
         yield taken.getsockname()[1]
+
+
+def test_stages_of_one_dvc_command_warn_once(checkout: Path) -> None:
+    with refused() as port:
+        stage = f"""
+from pathlib import Path
+from headstart import tracking
+with tracking.recorder(stage="train_b", root=Path({str(checkout)!r})) as run:
+    run.finish()
+"""
+        (checkout / "stage.py").write_text(stage)
+        # What counts is the name of the process above the stages.
+        dvc = checkout / "dvc"
+        dvc.write_text(f"#!/bin/sh\n{sys.executable} stage.py\n{sys.executable} stage.py\n")
+        dvc.chmod(0o755)
+        within = {"DVC_STAGE": "train_b", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+        for _ in range(2):
+            said = subprocess.run(
+                [dvc], cwd=checkout, env=environment() | within, capture_output=True, text=True,
+                check=True,
+            ).stderr  # fmt: skip
+            assert said.count("warning:") == 1, "each command says it anew"
 
 
 @pytest.mark.parametrize(

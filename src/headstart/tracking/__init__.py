@@ -7,6 +7,7 @@ child process (`recorder`, `publisher`) or when something is published.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.runtime import quick_imports
 from headstart.tracking.spawn import publisher, recorder
 from headstart.tracking.store import address, masked, project_root
 
@@ -36,7 +37,8 @@ def publish(root: Path, *, rev: str | None = None) -> "Summary":
     Raises:
         UserError: The store cannot be reached, or there is no complete result to publish.
     """
-    from headstart.tracking import labbook
+    with quick_imports():
+        from headstart.tracking import labbook
 
     return labbook.publish(root, rev=rev)
 
@@ -47,7 +49,8 @@ def publish_all(root: Path) -> "dict[str, Summary | str]":
     Raises:
         UserError: The store cannot be reached, or `root` is in no git repository.
     """
-    from headstart.tracking import labbook
+    with quick_imports():
+        from headstart.tracking import labbook
 
     return labbook.publish_all(root)
 

@@ -29,6 +29,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 
 from headstart.errors import UserError
+from headstart.runtime import quick_imports
 from headstart.tracking import identity, notes, seen
 from headstart.tracking.identity import STAGES, State, Training
 from headstart.tracking.store import (
@@ -159,9 +160,11 @@ class LabBook:
         with self._reached():
             probe(uri, seconds=_PROBE_SECONDS)
             if file and not file.exists():
-                _create(file)
+                with quick_imports():
+                    _create(file)
             # The registry is no business of ours here, but MLflow opens it with the same call.
-            self._client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            with quick_imports():
+                self._client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             self._experiment = self._find_experiment()
 
     def _find_experiment(self) -> str:
@@ -214,7 +217,11 @@ class LabBook:
     ) -> str:
         """Returns the id of a new run of `stage` that shows itself as running."""
         with self._reached():
-            about = {"headstart.kind": "training", "headstart.stage": stage.name}
+            about = {
+                "headstart.kind": "training",
+                "headstart.stage": stage.name,
+                "mlflow.note.content": notes.unfinished(stage, data),
+            }
             run_id = self._create_run(notes.training_name(stage, acting), {**about, **tags})
             self._log_inputs(run_id, stage, data)
             self._log(run_id, params=acting)

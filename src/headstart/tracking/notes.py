@@ -37,6 +37,23 @@ def comparison_name(state: State) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def unfinished(stage: Stage, data: Mapping[str, str]) -> str:
+    """Returns the note of a training run that has not ended well, or not yet."""
+    return "\n".join(
+        [
+            f"**{_IS[stage.name]}**",
+            "",
+            "This training has not finished: see its status. It has no model and no identity yet.",
+            "",
+            *_hashes(data, "data"),
+            "",
+            "Run it again, with the parameters of this run in `params.yaml`:",
+            "",
+            f"    dvc repro {stage.name}",
+        ]
+    )
+
+
 def training(made: Training) -> str:
     """Returns the note of a training run."""
     stage = made.stage

@@ -1,0 +1,336 @@
+"""The model registry: the target classifier of the committed state, and who is the champion."""
+
+import contextlib
+import importlib.metadata
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import mlflow
+import numpy as np
+import requests
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, Schema, TensorSpec
+
+from headstart import artefacts, params, serving
+from headstart.errors import UserError
+from headstart.tracking import identity, labbook
+from headstart.tracking.store import StoreError, address, database, masked
+
+NAME = "headstart-target"
+CHAMPION = "champion"
+
+# What the served code imports, pinned to what is installed here.
+_REQUIREMENTS = ("keras", "mlflow", "numpy", "pydantic", "pyyaml", "tensorflow")
+_STAGES = {stage.arm: name for name, stage in identity.STAGES.items()}
+# Where what git does not know could have changed the model.
+_SOURCES = ("src", "stages", "params.yaml", "dvc.yaml", "dvc.lock", "metrics")
+_LOCK_SECONDS = 120
+_ABOUT = (
+    "The target task's classifier, registered by `headstart register`. Takes raw images (uint8, "
+    "0 to 255), one or many. The alias `champion` is the one that `make serve` serves."
+)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What `register` did: the version, whether it is new, and what became of the alias."""
+
+    version: str
+    arm: str
+    new: bool
+    champion: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The classifier of the committed state and what is told about it."""
+
+    arm: str
+    model: Path
+    classes: list[str]
+    tags: Mapping[str, str]
+    run_id: str
+    alpha: float
+
+
+def register(root: Path, *, force: bool = False) -> Registration:
+    """Registers the target classifier of the committed state, once per model hash.
+
+    The alias `champion` moves to it when there is none yet, when it beats the incumbent on the
+    test images of this state by the verdict's rule, or with `force`.
+
+    Raises:
+        UserError: The state is not committed or not up to date, its comparison is invalid, or
+            the store cannot be reached.
+    """
+    commit = _committed(root)
+    state = identity.read(identity.Workspace(root), finished=True)
+    arm = serving.arm_to_serve(str(state.metrics["comparison"]["verdict"]))
+    runs = dict(zip(identity.STAGES, labbook.publish(root).run_ids, strict=False))
+    training = state.trainings[_STAGES[arm]]
+    candidate = _Candidate(
+        arm=arm,
+        model=root / training.stage.model,
+        classes=artefacts.read_json(root / "data/prepared/classes.json")["target"]["names"],
+        tags=_tags(root, state, training, arm=arm, commit=commit),
+        run_id=runs[_STAGES[arm]],
+        alpha=params.load(root / "params.yaml").evaluate.alpha,
+    )
+    uri = address(root)
+    with _reached(uri):
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        version = _version(client, training.model)
+        new = version is None
+        if version is None:
+            version = _add(client, candidate, root)
+        moved, reason = _succession(client, candidate, version, root, force=force)
+        if moved:
+            client.set_registered_model_alias(NAME, CHAMPION, version)
+        return Registration(version, arm, new, moved, reason)
+
+
+def _committed(root: Path) -> str:
+    """Returns the commit that the workspace is at, all of it.
+
+    Raises:
+        UserError: Something is not committed, or the pipeline has not run on what is.
+    """
+    commit = identity.git(root, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        raise UserError(
+            f"{root}: has no git commit, and a registered model names the commit it comes from; "
+            "commit the state first (git init, git add, git commit)"
+        )
+    # Of what git does not know, only code and settings could change a model.
+    questions = (["--untracked-files=no"], ["--untracked-files=all", "--", *_SOURCES])
+    lines = [
+        line
+        for question in questions
+        for line in (identity.git(root, "status", "--porcelain", *question) or b"")
+        .decode(errors="replace")
+        .splitlines()
+    ]
+    if changed := list(dict.fromkeys(line[3:] for line in lines)):
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise UserError(
+            f"not committed: {', '.join(changed[:3])}{more}; a registered model names the commit "
+            "it comes from. Commit (git add, git commit), then: headstart register"
+        )
+    stale = _stale(root)
+    if stale:
+        raise UserError(
+            f"the results are not those of the committed parameters and code ({', '.join(stale)} "
+            "would run); run `dvc repro`, commit, then: headstart register"
+        )
+    return commit.decode().strip()
+
+
+def _stale(root: Path) -> list[str]:
+    """Returns the stages that `dvc status` names, none where everything is up to date."""
+    command = [sys.executable, "-m", "dvc", "status", "--json", "--quiet"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    try:
+        return sorted(json.loads(done.stdout))
+    except ValueError:
+        raise UserError(
+            f"`dvc status` failed: {done.stderr.strip() or done.stdout.strip()}"
+        ) from None
+
+
+def _tags(
+    root: Path, state: identity.State, training: identity.Training, *, arm: str, commit: str
+) -> dict[str, str]:
+    """Returns where the model comes from: model, verdict, data and code."""
+    return {
+        "headstart.model": training.model,
+        "headstart.arm": arm,
+        "headstart.verdict": str(state.metrics["comparison"]["verdict"]),
+        "headstart.training": training.key,
+        "headstart.comparison": state.key,
+        "headstart.test_accuracy": f"{state.metrics[arm]['accuracy']:.6f}",
+        "dataset.name": str(state.params["dataset.name"]),
+        # DVC's hash of the published files, and of all that the training read.
+        "dataset.version": _raw_hash(root),
+        "dataset.training_data": identity.digest(dict(training.data)),
+        "code.commit": commit,
+        "code.version": importlib.metadata.version("headstart"),
+    }
+
+
+def _raw_hash(root: Path) -> str:
+    """Returns the hash of data/raw/<dataset>/ in dvc.lock."""
+    import yaml
+
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    (out,) = lock["stages"]["download"]["outs"]
+    return str(out["md5"])
+
+
+@contextlib.contextmanager
+def _reached(uri: str) -> Iterator[None]:
+    """Lets one registration at a time into a sqlite store; MLflow's errors become one line."""
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    file = database(uri)
+    lock: Any = contextlib.nullcontext()
+    if file:
+        lock = filelock.FileLock(f"{file}-lock", timeout=_LOCK_SECONDS)
+    try:
+        with lock:
+            yield
+    except (MlflowException, requests.RequestException) as error:
+        said = " ".join(str(error).split())[:300].replace(uri, masked(uri))
+        raise StoreError(f"MLflow at {masked(uri)} failed ({said})") from error
+
+
+def _version(client: Any, model: str) -> str | None:
+    """Returns the version that holds the model with this hash."""
+    found = client.search_model_versions(f"name='{NAME}' and tags.`headstart.model`='{model}'")
+    versions = sorted(int(one.version) for one in found)
+    return str(versions[0]) if versions else None
+
+
+def _incumbent(client: Any) -> Any:
+    """Returns the champion's version, None where there is none."""
+    with contextlib.suppress(MlflowException):
+        return client.get_model_version_by_alias(NAME, CHAMPION)
+    return None
+
+
+def _add(client: Any, candidate: _Candidate, root: Path) -> str:
+    """Uploads the model and returns its version in the registry."""
+    experiment = client.get_run(candidate.run_id).info.experiment_id
+    logged = client.create_logged_model(
+        experiment, name=NAME, source_run_id=candidate.run_id, tags=dict(candidate.tags)
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+            saved = Path(folder) / "model"
+            _save(saved, candidate, root, logged)
+            client.log_model_artifacts(logged.model_id, str(saved))
+    except BaseException:
+        client.finalize_logged_model(logged.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(candidate.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    if not client.search_registered_models(f"name='{NAME}'"):
+        with contextlib.suppress(MlflowException):  # Another process was faster.
+            client.create_registered_model(NAME, description=_ABOUT)
+    made = client.create_model_version(
+        NAME,
+        source=f"models:/{logged.model_id}",
+        run_id=candidate.run_id,
+        model_id=logged.model_id,
+        tags=dict(candidate.tags),
+    )
+    # A version of MLflow's registry begins without a text of its own.
+    client.update_model_version(
+        NAME,
+        made.version,
+        description=f"The {candidate.arm} ({candidate.tags['headstart.verdict']}), "
+        f"{' or '.join(candidate.classes)}; test accuracy "
+        f"{candidate.tags['headstart.test_accuracy']}.",
+    )
+    return str(made.version)
+
+
+def _save(place: Path, candidate: _Candidate, root: Path, logged: Any) -> None:
+    """Writes the model as MLflow keeps it: network, names of the classes, code, signature."""
+    images = artefacts.read_array(root / "data/prepared/target/test_images.npy")
+    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+        data = Path(folder) / "classifier"
+        data.mkdir()
+        shutil.copy(candidate.model, data / serving.MODEL_FILE)
+        (data / serving.CLASSES_FILE).write_text(json.dumps(candidate.classes) + "\n")
+        mlflow.pyfunc.save_model(
+            path=str(place),
+            loader_module="headstart.tracking.served",
+            data_path=str(data),
+            code_paths=[str(root / "src/headstart")],
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                model_id=logged.model_id,
+                run_id=candidate.run_id,
+            ),
+            signature=_signature(images.shape[1:]),
+            # Raw pixels again: normalising divided them by 255.
+            input_example=np.rint(images[:1] * 255).astype(np.uint8),
+            pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in _REQUIREMENTS],
+        )
+
+
+def _signature(shape: tuple[int, ...]) -> ModelSignature:
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+        outputs=Schema(
+            [
+                ColSpec(DataType.string, "class"),
+                ColSpec(DataType.long, "label"),
+                ColSpec(DataType.double, "probability"),
+                ColSpec(Array(DataType.double), "probabilities"),
+            ]
+        ),
+    )
+    # MLflow would cast what it reads to uint8 before the model sees it, so that 0.5 becomes 0
+    # unnoticed, and would refuse a single image. A model whose signature comes from type hints
+    # gets its input as it came and checks it itself (mlflow/pyfunc/scoring_server, 3.17).
+    signature._is_signature_from_type_hint = True
+    return signature
+
+
+def _succession(
+    client: Any, candidate: _Candidate, version: str, root: Path, *, force: bool
+) -> tuple[bool, str]:
+    """Tells whether the alias moves to `version`, and why."""
+    incumbent = _incumbent(client)
+    if incumbent is None:
+        return True, "there was no champion"
+    if str(incumbent.version) == version:
+        return False, "it is the champion already"
+    better, reason = _duel(client, candidate, incumbent, root)
+    reason = f"against version {incumbent.version}, the champion so far: {reason}"
+    return (True, f"{reason}; moved by --force") if force and not better else (better, reason)
+
+
+def _duel(client: Any, candidate: _Candidate, incumbent: Any, root: Path) -> tuple[bool, str]:
+    """Lets both classify the test images of this state."""
+    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
+        try:
+            place = mlflow.artifacts.download_artifacts(
+                artifact_uri=client.get_model_version_download_uri(NAME, incumbent.version),
+                dst_path=folder,
+                tracking_uri=client.tracking_uri,
+            )
+            data = Path(place) / "data/classifier"
+            known = serving.Classifier.in_folder(data)
+        except (MlflowException, OSError, UserError) as error:
+            return False, (
+                f"its files cannot be read ({' '.join(str(error).split())[:200]}); "
+                "`headstart register --force` replaces it"
+            )
+    challenger = serving.Classifier(candidate.model, candidate.classes)
+    if (known.classes, known.shape) != (challenger.classes, challenger.shape):
+        return False, (
+            f"it tells apart {', '.join(known.classes)} in images of {known.shape}, this one "
+            f"{', '.join(challenger.classes)} in images of {challenger.shape}, so the two cannot "
+            "be compared; `headstart register --force` replaces it"
+        )
+    test = artefacts.read_part(root / "data/prepared/target", "test")
+    return serving.succeeds(
+        np.asarray(test.labels),
+        known.probabilities(test.images),
+        challenger.probabilities(test.images),
+        alpha=candidate.alpha,
+    )
