@@ -90,7 +90,7 @@ def test_gradual_keeps_at_least_one_and_never_all_of_its_budget_frozen():
 def test_images_move_within_the_shift_and_lose_nothing_that_fits():
     images = np.zeros((200, 9, 9), dtype=np.uint8)
     images[:, 4, 4] = 7
-    moved = plan.shifted(Part(images, np.zeros(200)), shift=2, name="test").images
+    moved = plan.shifted(Part(images, np.zeros(200)), shift=2, task="t", name="test").images
     assert (moved.sum(axis=(1, 2)) == 7).all()
     places = np.argwhere(moved == 7)[:, 1:]
     assert places.min() == 2
@@ -100,7 +100,7 @@ def test_images_move_within_the_shift_and_lose_nothing_that_fits():
 
 def test_shift_of_zero_leaves_the_images_alone():
     part = Part(np.ones((2, 3, 3)), np.zeros(2))
-    assert plan.shifted(part, shift=0, name="test") is part
+    assert plan.shifted(part, shift=0, task="t", name="test") is part
 
 
 def test_groups_of_fewer_seeds_are_the_first_groups_of_more():

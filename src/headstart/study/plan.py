@@ -76,7 +76,8 @@ class Group:
     @property
     def name(self) -> str:
         """What progress and errors call it."""
-        return f"{self.row.name}/seeds={self.seeds[0]}-{self.seeds[-1]}"
+        seeds = f"seeds={self.seeds[0]}-{self.seeds[-1]}"
+        return f"{self.row.name}/learning_rate={self.learning_rate:g}/{seeds}"
 
     @property
     def training_labels(self) -> int:
@@ -220,7 +221,7 @@ def batches(
     return filled.reshape(total, width)
 
 
-def shifted(part: Part, *, shift: int, name: str) -> Part:
+def shifted(part: Part, *, shift: int, task: str, name: str) -> Part:
     """Returns images moved by up to `shift` pixels down and right or up and left, filled with 0.
 
     Each image has its own draw, uniform over the square; the same for every seed of the study.
@@ -228,7 +229,7 @@ def shifted(part: Part, *, shift: int, name: str) -> Part:
     if not shift:
         return part
     count, height, width = part.images.shape[:3]
-    moves = seeds.generator(_SHIFT_SEED, "shift", shift, name).integers(
+    moves = seeds.generator(_SHIFT_SEED, task, "shift", shift, name).integers(
         -shift, shift + 1, size=(count, 2)
     )
     margin = ((0, 0), (shift, shift), (shift, shift)) + ((0, 0),) * (part.images.ndim - 3)

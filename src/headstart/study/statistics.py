@@ -144,7 +144,7 @@ def two_way_interval(
 
 
 def percentiles(values: np.ndarray, *, confidence: float) -> Interval:
-    """Returns the central interval that holds `confidence` of `values`; infinities may be among them.
+    """Returns the central interval that holds `confidence` of `values`, infinities among them too.
 
     The bounds are values that occur, since between infinities nothing can be interpolated.
     """

@@ -1,0 +1,47 @@
+"""What the two stages of the study do: they differ in the section of study/params.yaml."""
+
+from pathlib import Path
+
+from headstart import datasets, runtime
+from headstart.study import outputs, parameters, run, store
+
+PARAMETERS = Path("study/params.yaml")
+METRICS = Path("metrics/study")
+# Every draw of the study has a name of its own; this seeds what should draw nothing.
+_UNUSED_SEED = 0
+
+
+def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]:
+    """Returns the checked grid of a section, and the store of its finished groups."""
+    study = parameters.load(PARAMETERS)
+    dataset = datasets.DATASETS[study.dataset.name]
+    published = datasets.load(dataset, Path("data/raw") / dataset.name)
+    grid: parameters.Grid = getattr(study, section)
+    ready = run.prepare(study, grid, dataset, published)
+    arrays = [array for part in ready.parts.values() for array in (part.images, part.labels)]
+    kept = store.Store(
+        store.project(Path.cwd()) / store.FOLDER,
+        store.common(arrays=arrays, threads=study.replicas.threads),
+    )
+    return ready, kept, study
+
+
+def start() -> None:
+    """Imports TensorFlow with everything fixed that acts on the bytes."""
+    # Replicas share the cores network by network: one thread inside an operation.
+    runtime.INTRA_OP_THREADS = 1
+    runtime.fix(_UNUSED_SEED)
+
+
+def answer(section: str) -> None:
+    """Trains what is missing of a section and writes its tables, pictures and page."""
+    ready, kept, study = prepared(section)
+    runner = run.Runner(ready, kept, _say, start=start)
+    cells = runner.run()
+    folder = METRICS / section
+    print(outputs.write(folder, cells, ready.grid, study.statistics))
+    print(f"tables, verdicts and pictures: {folder}/study.md")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,122 @@
+"""Finished groups on disk, under a key of all that fixes their bytes.
+
+A killed study goes on with them. They lie in an ignored folder under the project and not in
+a stage's outputs, which DVC deletes before it runs the stage.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import artefacts
+
+FOLDER = Path(".headstart/study")
+# The libraries that compute; another version may round differently.
+_LIBRARIES = ("numpy", "tensorflow", "keras")
+# The modules of ours whose code decides what a training computes.
+_NUMERIC_CODE = (
+    "datasets.py",
+    "evaluation.py",
+    "grafting.py",
+    "networks.py",
+    "parts.py",
+    "replicas.py",
+    "runtime.py",
+    "seeds.py",
+    "study/cells.py",
+    "study/plan.py",
+    "tasks.py",
+)
+
+
+def project(root: Path) -> Path:
+    """Returns the folder that all experiments of a project share: DVC's root, else `root`."""
+    return Path(os.environ.get("DVC_ROOT") or root)
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A folder of finished groups.
+
+    Attributes:
+        folder: Made when something is kept.
+        common: What fixes the bytes of every group: code, libraries, data, threads.
+    """
+
+    folder: Path
+    common: Mapping[str, Any]
+
+    def key(self, about: Mapping[str, Any]) -> str:
+        """Returns the key of a group: the hash of `about` and what all groups have in common."""
+        text = json.dumps({"about": about, "common": self.common}, sort_keys=True, default=_plain)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def read(self, key: str) -> dict[str, np.ndarray] | None:
+        """Returns what is kept under `key`; None where nothing is, or where it is damaged."""
+        try:
+            with np.load(self._path(key), allow_pickle=False) as kept:
+                return {name: kept[name] for name in kept.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            # A damaged file is as good as none: the group is trained again.
+            return None
+
+    def holds(self, key: str) -> bool:
+        """Tells whether something is kept under `key`, damaged or not."""
+        return self._path(key).is_file()
+
+    def keep(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keeps `arrays` under `key`, whole or not at all."""
+        with artefacts.replacing(self._path(key)) as part, part.open("wb") as file:
+            np.savez(file, **arrays)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npz"
+
+
+def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
+    """Returns what fixes the bytes of every group.
+
+    Args:
+        arrays: The raw data.
+        threads: Threads a group.
+    """
+    data = hashlib.sha256()
+    for array in arrays:
+        data.update(f"{array.shape} {array.dtype}".encode())
+        data.update(np.ascontiguousarray(array))
+    here = Path(__file__).resolve().parents[1]
+    code = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in _NUMERIC_CODE}
+    return {
+        "data": data.hexdigest(),
+        "code": code,
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "threads": threads,
+        # Groups kept on another machine may have other last digits; none is mixed in.
+        "machine": _machine(),
+    }
+
+
+def _machine() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.system()} {platform.machine()} {platform.processor()}"
+    model = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.system()} {platform.machine()} {model[0] if model else ''}"
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be part of a key")
