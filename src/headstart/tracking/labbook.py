@@ -45,6 +45,7 @@ from headstart.tracking.store import (
 _METRICS_A_CALL = 900
 _OTHERS_A_CALL = 90
 _PARAM_LENGTH = 6000
+_REASON_LENGTH = 300
 _LOCK_SECONDS = 120
 _PROBE_SECONDS = 2.0
 # Two looks at the same process's start time differ by clock ticks.
@@ -198,13 +199,18 @@ class LabBook:
             raise StoreError(f"{where} failed ({self._said(error)})") from error
         except OSError as error:
             raise StoreError(f"{where} failed ({error})") from error
+        except Exception as error:
+            # Of a library that only database stores load.
+            if type(error).__module__.partition(".")[0] != "sqlalchemy":
+                raise
+            raise StoreError(f"{where} failed ({self._said(error)})") from error
 
     def _said(self, error: Exception) -> str:
         line = " ".join(str(error).split()).replace(self._uri, masked(self._uri))
         userinfo = self._uri.partition("://")[2].rpartition("@")[0]
         if userinfo:
             line = line.replace(userinfo, "***")
-        return line if len(line) <= 200 else f"{line[:197]}..."
+        return line if len(line) <= _REASON_LENGTH else f"{line[: _REASON_LENGTH - 3]}..."
 
     # Trainings as they happen.
 

@@ -139,7 +139,7 @@ def _committed(root: Path) -> str:
 
 def _stale(root: Path) -> list[str]:
     """Returns the stages that `dvc status` names, none where everything is up to date."""
-    command = [sys.executable, "-m", "dvc", "status", "--json", "--quiet"]
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     try:
         return sorted(json.loads(done.stdout))
@@ -153,6 +153,9 @@ def _tags(
     root: Path, state: identity.State, training: identity.Training, *, arm: str, commit: str
 ) -> dict[str, str]:
     """Returns where the model comes from: model, verdict, data and code."""
+    import yaml
+
+    stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
     return {
         "headstart.model": training.model,
         "headstart.arm": arm,
@@ -162,20 +165,19 @@ def _tags(
         "headstart.test_accuracy": f"{state.metrics[arm]['accuracy']:.6f}",
         "dataset.name": str(state.params["dataset.name"]),
         # DVC's hash of the published files, and of all that the training read.
-        "dataset.version": _raw_hash(root),
+        "dataset.version": str(stages["download"]["outs"][0]["md5"]),
         "dataset.training_data": identity.digest(dict(training.data)),
+        # The commit, and the hash of all files in it that the stages depend on.
         "code.commit": commit,
-        "code.version": importlib.metadata.version("headstart"),
+        "code.digest": identity.digest(
+            {
+                dep["path"]: dep["md5"]
+                for entry in stages.values()
+                for dep in entry["deps"]
+                if dep["path"].startswith(("src/", "stages/"))
+            }
+        ),
     }
-
-
-def _raw_hash(root: Path) -> str:
-    """Returns the hash of data/raw/<dataset>/ in dvc.lock."""
-    import yaml
-
-    lock = yaml.safe_load((root / "dvc.lock").read_text())
-    (out,) = lock["stages"]["download"]["outs"]
-    return str(out["md5"])
 
 
 @contextlib.contextmanager

@@ -25,6 +25,12 @@ _LOCAL_SECONDS = 60.0
 _IMPORT_SECONDS = 6.0
 _RECORD_SECONDS = 3.0
 _PUBLISH_SECONDS = 8.0
+# A stage that failed has something to say; the child writes down the end of it alone.
+_FAILED_SECONDS = 3.0
+_INTERRUPTED_SECONDS = 0.5
+
+# Python warns of a running child that it forgets.
+_left_alone: list[subprocess.Popen[bytes]] = []
 
 
 class _Child:
@@ -78,30 +84,43 @@ class _Child:
             # It is gone; its last words in the other pipe say why.
             self._unsent.clear()
 
-    def close(self) -> dict[str, Any]:
-        """Waits for the last answer within the limits, ends the child, warns once if it failed."""
+    def close(self) -> None:
+        """Waits for the last answer within the limits, ends the child, warns if it failed."""
         answer = self._answer() if self._process and not self._trouble else {}
         if self._process:
-            for pipe in (self._process.stdin, self._process.stdout):
-                assert pipe  # noqa: S101
-                with contextlib.suppress(OSError):
-                    pipe.close()
-            if "done" not in answer and "error" not in answer:
-                self._process.kill()
+            # After its last word nothing remains to be done but MLflow's slow leaving.
+            self._process.kill()
             self._process.wait()
+            self._hang_up()
         if "done" not in answer:
             self._warn(answer.get("error") or self._trouble or "the recorder died")
-        return answer
+
+    def leave(self, *, seconds: float) -> None:
+        """Waits for `seconds` at most and lets the child finish its work on its own."""
+        self._seconds = self._import_seconds = seconds
+        if self._process and not self._trouble:
+            self._answer()
+            self._hang_up()
+            if self._process.poll() is None:
+                _left_alone.append(self._process)
+
+    def _hang_up(self) -> None:
+        assert self._process  # noqa: S101
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe  # noqa: S101
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def _warn(self, reason: str) -> None:
         """Tells what is missing in MLflow, once for all stages of one `dvc` command."""
         note = Path(os.environ.get("DVC_ROOT") or self._root) / ".headstart/warned"
         command = _dvc_command()
         with contextlib.suppress(OSError):
-            if command and note.is_file() and note.read_text() == f"{command} {self._uri}":
+            said = f"{command} {masked(self._uri)}"
+            if command and note.is_file() and note.read_text() == said:
                 return
             note.parent.mkdir(exist_ok=True)
-            note.write_text(f"{command} {self._uri}")
+            note.write_text(said)
         print(
             f"warning: MLflow at {masked(self._uri)} lacks this run: {reason}.\n"
             "         Nothing is lost: `headstart publish` sends it later.",
@@ -195,10 +214,14 @@ def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
         yield run
     except KeyboardInterrupt:
         run._end("KILLED")
+        child.leave(seconds=_INTERRUPTED_SECONDS)
         raise
-    finally:
+    except BaseException:
         run._end("FAILED")
-        child.close()
+        child.leave(seconds=_FAILED_SECONDS)
+        raise
+    run._end("FAILED")
+    child.close()
 
 
 class Publisher:
@@ -226,8 +249,8 @@ def publisher(root: Path) -> Iterator[Publisher]:
         yield book
     except BaseException:
         child.send({"do": "leave"})
+        child.leave(seconds=0)
         raise
-    finally:
-        if not book._asked:
-            child.send({"do": "leave"})
-        child.close()
+    if not book._asked:
+        child.send({"do": "leave"})
+    child.close()
