@@ -14,7 +14,7 @@ setup: ## make or refresh .venv from requirements.lock
 	@scripts/setup.sh
 
 run: setup ## set up, then run the pipeline (dvc repro): table and verdict
-	@.venv/bin/dvc repro
+	@scripts/run.sh
 
 test: setup ## set up, then run all tests
 	@.venv/bin/pytest

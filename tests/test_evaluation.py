@@ -32,12 +32,16 @@ def judged(
     losses: tuple[float, float] = (0.1, 0.1),
     alpha: float = 0.05,
 ) -> ev.Verdict:
+    scores = [
+        {"loss": loss, "log_loss": ev.log_loss(actual, arm)}
+        for arm, loss in zip((baseline, transfer), losses, strict=True)
+    ]
     return ev.verdict(
         actual,
-        baseline,
-        transfer,
-        baseline_loss=losses[0],
-        transfer_loss=losses[1],
+        ev.answers(baseline),
+        ev.answers(transfer),
+        baseline_scores=scores[0],
+        transfer_scores=scores[1],
         alpha=alpha,
         classes=NAMES,
     )

@@ -174,3 +174,12 @@ def test_stage_runs_the_library_of_its_own_checkout(small: Project, tmp_path: Pa
 def test_stage_outside_the_environment_says_what_to_do(small: Project) -> None:
     shown = small.run("python", "-S", "stages/prepare.py", status=1)
     assert "source .venv/bin/activate" in shown
+
+
+def test_show_prints_what_evaluate_printed(small: Project) -> None:
+    shown = small.run("python", "-m", "headstart.cli", "show", PYTHONPATH="src")
+    said = small.run("python", "stages/evaluate.py", MLFLOW_TRACKING_URI="sqlite:///other.db")
+    # The source's interval apart, whose number of test images git does not hold.
+    assert shown.splitlines()[-4:] == said.splitlines()[-4:]
+    assert "Verdict: " in shown
+    assert small.run("git", "status", "--porcelain", "--", "metrics", "reports") == ""

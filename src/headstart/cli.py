@@ -48,6 +48,117 @@ def publish(
         typer.echo(f"MLflow: {where}")
 
 
+@app.command()
+def register(
+    force: Annotated[
+        bool, typer.Option("--force", help="Move the alias champion whatever the comparison says.")
+    ] = False,
+) -> None:
+    """Put the target classifier of the committed state into MLflow's model registry."""
+    with reported():
+        from headstart import runtime, tracking
+
+        root = tracking.project_root(Path.cwd())
+        with runtime.quick_imports():
+            # In this order: the lab book sets what MLflow reads when it is imported.
+            from headstart.tracking import labbook, registry  # noqa: F401
+        done = registry.register(root, force=force)
+        state = "registered" if done.new else "was registered already"
+        typer.echo(f"{registry.NAME} version {done.version} ({done.arm}) {state}")
+        moved = "is now this version" if done.champion else "stays where it is"
+        typer.echo(f"alias {registry.CHAMPION} {moved}: {done.reason}")
+        typer.echo(f"MLflow: {tracking.masked(tracking.address(root))}")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files.", metavar="IMAGE...")],
+    arm: Annotated[
+        str | None,
+        typer.Option(help="baseline or transfer; without it the one that the verdict names."),
+    ] = None,
+) -> None:
+    """Classify image files with the target model of the workspace: class and probability."""
+    with reported():
+        from headstart import artefacts, serving, tracking
+
+        root = tracking.project_root(Path.cwd())
+        if arm not in (None, "baseline", "transfer"):
+            raise UserError(f"--arm: {arm!r} is neither baseline nor transfer")
+        if arm is None:
+            record = artefacts.read_json(root / "metrics/metrics.json")
+            arm = serving.arm_to_serve(record["comparison"]["verdict"])
+        classes = artefacts.read_json(root / "data/prepared/classes.json")["target"]["names"]
+        classifier = serving.Classifier(root / f"models/{arm}.keras", classes)
+        failed = False
+        for path in images:
+            try:
+                image = serving.read_image(path, shape=classifier.shape)
+            except UserError as error:
+                failed = True
+                typer.echo(f"error: {error}", err=True)
+                continue
+            (answer,) = classifier.classify(image)
+            typer.echo(f"{path}: {answer.name} (probability {answer.probability:.4f})")
+        if failed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def plots(
+    revs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Commits, branches, tags, experiments.", metavar="[REV...]"),
+    ] = None,
+) -> None:
+    """Write `dvc plots diff` as one page that needs no network: dvc_plots/index.html."""
+    with reported():
+        from headstart import charts, tracking
+
+        typer.echo(charts.page(tracking.project_root(Path.cwd()), revs or []).as_uri())
+
+
+@app.command()
+def show() -> None:
+    """Print the table and the verdict of the workspace, from what lies in git."""
+    with reported():
+        import numpy as np
+
+        from headstart import artefacts, datasets, evaluation, params, report, tasks, tracking
+
+        root = tracking.project_root(Path.cwd())
+        settings = params.load(root / "params.yaml")
+        record = artefacts.read_json(root / "metrics/metrics.json")
+        rows = artefacts.read_table(root / "metrics/predictions.csv")
+        dataset = datasets.DATASETS[settings.dataset.name]
+        _, target = tasks.source_and_target(
+            dataset.classes,
+            dataset.aliases,
+            target_classes=settings.tasks.target_classes,
+            source_classes=settings.tasks.source_classes,
+        )
+        actual, *answers = (
+            np.array([int(row[column]) for row in rows])
+            for column in ("actual", "baseline", "transfer")
+        )
+        verdict = evaluation.verdict(
+            actual,
+            *answers,
+            baseline_scores=record["baseline"],
+            transfer_scores=record["transfer"],
+            alpha=settings.evaluate.alpha,
+            classes=target.names,
+        )
+        report.summary(
+            record,
+            reason=verdict.reason,
+            # How many test images the source task has is not in git.
+            test_images=dict.fromkeys(("baseline", "transfer"), len(rows)),
+            confidence=settings.evaluate.confidence,
+            unfair=evaluation.fairness(*settings.arms),
+        )
+
+
 def _tell(lines: list[str]) -> None:
     for line in lines:
         typer.echo(f"  {line}")

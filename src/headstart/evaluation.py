@@ -201,45 +201,51 @@ def gain_interval(
 
 def degenerate(probabilities: np.ndarray) -> bool:
     """Tells whether a model answers one class for everything, or has no numbers for answers."""
-    return len(np.unique(answers(probabilities))) == 1 or not np.isfinite(probabilities).all()
+    return constant(answers(probabilities)) or not np.isfinite(probabilities).all()
+
+
+def constant(answered: np.ndarray) -> bool:
+    """Tells whether all answers, int (n,), are one class."""
+    return len(np.unique(answered)) == 1
 
 
 def verdict(
     actual: np.ndarray,
-    baseline_probabilities: np.ndarray,
-    transfer_probabilities: np.ndarray,
+    baseline_answers: np.ndarray,
+    transfer_answers: np.ndarray,
     *,
-    baseline_loss: float,
-    transfer_loss: float,
+    baseline_scores: Mapping[str, float | None],
+    transfer_scores: Mapping[str, float | None],
     alpha: float,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str],
 ) -> Verdict:
     """Returns the verdict on these two models, which says nothing about other seeds.
 
     A degenerate model makes the comparison invalid. Otherwise the sign of the difference
-    decides where the exact two-sided McNemar p-value is below `alpha`.
+    decides where the exact two-sided McNemar p-value is below `alpha`. All it needs lies in
+    git: metrics/predictions.csv and metrics/metrics.json.
 
     Args:
         actual: classes from 0, int (n,).
-        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
-        transfer_probabilities: see above.
-        baseline_loss: the compiled loss on these images; so is the other arm's.
-        transfer_loss: see above.
+        baseline_answers: the same for the answered classes.
+        transfer_answers: see above.
+        baseline_scores: `loss` and `log_loss` on these images; a log loss of None means
+            probabilities that are no numbers.
+        transfer_scores: see above.
         alpha: between 0 and 1.
         classes: their names by number, for the reason.
     """
-    arms = (
-        ("baseline", baseline_probabilities, baseline_loss),
-        ("transfer", transfer_probabilities, transfer_loss),
-    )
-    if any(degenerate(probabilities) for _, probabilities, _ in arms):
-        sentences = [
-            sentence
-            for name, probabilities, loss in arms
-            for sentence in _defects(name, actual, probabilities, loss, classes)
-        ]
-        return Verdict(INVALID, " ".join(sentences))
-    pairs = paired(actual, answers(baseline_probabilities), answers(transfer_probabilities))
+    defects = [
+        sentence
+        for arm, answered, scored in (
+            ("baseline", baseline_answers, baseline_scores),
+            ("transfer", transfer_answers, transfer_scores),
+        )
+        for sentence in _defects(arm, actual, answered, scored, classes)
+    ]
+    if defects:
+        return Verdict(INVALID, " ".join(defects))
+    pairs = paired(actual, baseline_answers, transfer_answers)
     p = mcnemar(pairs)
     if p >= alpha:
         decision, relation = NO_DIFFERENCE, "not below"
@@ -300,11 +306,6 @@ def prediction_rows(
     ]
 
 
-def class_name(number: int, classes: Sequence[str] | None) -> str:
-    """Returns the name of a class, or "class 3" where it has none."""
-    return classes[number] if classes is not None else f"class {number}"
-
-
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the settings that are not groups of others, with keys joined by dots."""
     for key, value in settings.items():
@@ -315,44 +316,39 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _defects(
-    name: str,
+    arm: str,
     actual: np.ndarray,
-    probabilities: np.ndarray,
-    loss: float,
-    classes: Sequence[str] | None,
+    answered: np.ndarray,
+    scored: Mapping[str, float | None],
+    classes: Sequence[str],
 ) -> Iterator[str]:
-    if not degenerate(probabilities):
-        return
-    if not np.isfinite(probabilities).all():
+    """Yields a sentence for each thing that makes a model's accuracy meaningless."""
+    loss, log_loss = scored["loss"], scored["log_loss"]
+    if log_loss is None:
         yield (
-            f"The {name}'s probabilities are not all numbers: its training diverged, "
+            f"The {arm}'s probabilities are not all numbers: its training diverged, "
             "and a lower learning rate may mend it."
         )
         return
-    constant = int(answers(probabilities)[0])
-    accuracy = float(np.mean(actual == constant))
-    yield (
-        f"The {name} answers '{class_name(constant, classes)}' for all {len(actual)} test images: "
-        f"its accuracy of {accuracy:.4f} is the share of that class and shows no skill."
-    )
-    if len(np.unique(actual)) == 1:
-        yield "The test set holds one class only, so no model can show skill on it."
-    answered = log_loss(actual, probabilities)
-    if answered is None or not _contradicts(actual, loss, answered):
+    if not constant(answered):
         return
-    cause = (
-        "The likely cause is a softmax over one unit, which is 1 for every input: Keras computes "
-        "the loss from the logits, so the weights learn and only the answers are constant."
-        if _one_unit(probabilities) and bool((np.asarray(probabilities) == 1).all())
-        else "The likely cause is an output that is not what the loss is computed from."
-    )
     yield (
-        f"Its loss of {loss:.4g} and the log loss of its answers, {answered:.4g}, contradict each "
-        f"other. {cause}"
+        f"The {arm} answers '{classes[int(answered[0])]}' for all {len(actual)} test images: its "
+        f"accuracy of {np.mean(actual == answered):.4f} is the share of that class and shows no "
+        "skill."
     )
+    if constant(actual):
+        yield "The test set holds one class only, so no model can show skill on it."
+    if loss is not None and _contradicts(actual, loss, log_loss):
+        yield (
+            f"Its loss of {loss:.4g} and the log loss of its answers, {log_loss:.4g}, contradict "
+            "each other: the weights learn and only the answers are constant. The likely cause is "
+            "an output layer that is constant by construction, such as a softmax over one unit, "
+            "which is 1 for every input, while Keras computes the loss from the logits."
+        )
 
 
-def _contradicts(actual: np.ndarray, loss: float, answered: float) -> bool:
+def _contradicts(actual: np.ndarray, loss: float, log_loss: float) -> bool:
     """Tells whether the loss claims knowledge that the answers lack.
 
     The entropy of the class frequencies is the log loss of knowing nothing else. A loss below
@@ -362,7 +358,7 @@ def _contradicts(actual: np.ndarray, loss: float, answered: float) -> bool:
     """
     shares = np.unique(actual, return_counts=True)[1] / len(actual)
     entropy = float(-(shares * np.log(shares)).sum())
-    return math.isfinite(loss) and loss < entropy < answered and answered > _CONTRADICTION * loss
+    return math.isfinite(loss) and loss < entropy < log_loss and log_loss > _CONTRADICTION * loss
 
 
 def _one_unit(probabilities: np.ndarray) -> bool:
