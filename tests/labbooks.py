@@ -65,9 +65,6 @@ def new_checkout(root: Path, *, store: Path) -> Path:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     shutil.copy(store, root / "mlflow.db")
-    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as opened, opened:
-        place = (root / "mlartifacts").as_uri()
-        opened.execute("UPDATE experiments SET artifact_location = ?", [place])
     return root
 
 

@@ -214,6 +214,16 @@ def test_edited_metrics_or_judgement_are_another_comparison_of_the_same_training
     assert len(states(checkout)) == 6
 
 
+def test_moved_project_takes_its_files_along(checkout: Path) -> None:
+    *_, comparison = tracking.publish(checkout).run_ids
+    moved = checkout.rename(checkout.with_name("moved"))
+    (moved / "mlartifacts" / comparison / "artifacts/report/index.html").unlink()
+    headstart(moved, "publish")
+    assert not checkout.exists()
+    assert (moved / "mlartifacts" / comparison / "artifacts/report/index.html").exists()
+    assert len(states(moved)) == 4
+
+
 # What dvc.lock says.
 
 

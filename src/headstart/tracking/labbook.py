@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import socket
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -182,6 +183,8 @@ class LabBook:
                     raise
         if found.lifecycle_stage != "active":
             self._client.restore_experiment(found.experiment_id)
+        if file := database(self._uri):
+            _follow(file, old=found.artifact_location)
         return str(found.experiment_id)
 
     @contextlib.contextmanager
@@ -197,7 +200,7 @@ class LabBook:
             ) from error
         except (MlflowException, requests.RequestException) as error:
             raise StoreError(f"{where} failed ({self._said(error)})") from error
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{where} failed ({error})") from error
         except Exception as error:
             # Of a library that only database stores load.
@@ -456,6 +459,26 @@ def _create(file: Path) -> None:
     store.create_experiment(EXPERIMENT, artifact_location=_artefacts(file))
     store.engine.dispose()
     part.replace(file)
+
+
+def _follow(file: Path, *, old: str) -> None:
+    """Points the runs of a store that was moved or copied to the files that came along.
+
+    MLflow keeps absolute addresses and has no call to change them.
+    """
+    new = _artefacts(file)
+    # Any other place was chosen by somebody.
+    if old == new or not (old.startswith("file://") and old.endswith("/mlartifacts")):
+        return
+    with contextlib.closing(sqlite3.connect(file)) as opened, opened:
+        opened.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old)
+        )
+        opened.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+            "WHERE substr(artifact_uri, 1, ?) = ?",
+            (new, len(old) + 1, len(old) + 1, f"{old}/"),
+        )
 
 
 def _artefacts(file: Path) -> str:
