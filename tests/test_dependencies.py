@@ -23,7 +23,9 @@ LEFT_OUT_OF = {("download", "tasks"): "refuses impossible tasks, writes nothing"
 # From the top; a module imports only what stands below it.
 HOUSE = [
     "cli",
+    "charts",
     "tracking",
+    "serving",
     "report",
     "study",
     "replicas",
