@@ -18,11 +18,10 @@ if [ "$store" = sqlite:///mlflow.db ] && [ ! -f mlflow.db ]; then
         'headstart register'
     exit 1
 fi
-"$python" -c 'import socket, sys; socket.create_server(("127.0.0.1", int(sys.argv[1]))).close()' \
-    "$port" 2>/dev/null || {
-    say "port $port is taken, or no port; name another: make serve PORT=5002"
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    say "port $port is taken; name another: make serve PORT=5002"
     exit 1
-}
+fi
 export MLFLOW_TRACKING_URI=$store MLFLOW_REGISTRY_URI=$store MLFLOW_DISABLE_TELEMETRY=true
 # MLflow starts the server with a `uvicorn` that it looks for on PATH.
 export PATH="$PWD/.venv/bin:$PATH"

@@ -29,13 +29,15 @@ _COLUMNS = (
     "params.`seed`",
     "tags.`provenance.branch`",
 )
-_CHARTS = {
-    "Validation accuracy by epoch": ("LINE", ["baseline/val_accuracy", "transfer/val_accuracy"]),
-    "Validation loss by epoch": ("LINE", ["baseline/val_loss", "transfer/val_loss"]),
-    "Test accuracy of the baseline": ("BAR", ["baseline/accuracy"]),
-    "Test accuracy of transfer": ("BAR", ["transfer/accuracy"]),
-    "Gain in accuracy by transfer": ("BAR", ["accuracy_gain"]),
-}
+_CHARTS = (
+    ("LINE", ["baseline/val_accuracy", "transfer/val_accuracy"]),
+    ("LINE", ["baseline/val_loss", "transfer/val_loss"]),
+    ("BAR", ["baseline/accuracy"]),
+    ("BAR", ["transfer/accuracy"]),
+    ("BAR", ["accuracy_gain"]),
+)
+# Okabe and Ito's, which people with any colour vision can tell apart.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _WAIT_SECONDS = 120
 _CALL_SECONDS = 10
 
@@ -51,15 +53,14 @@ def state() -> dict[str, Any]:
         "compareRunSections": [
             {"uuid": VIEW, "name": "Comparison", "display": True, "isReordered": False}
         ],
-        "compareRunCharts": [_chart(title, *what) for title, what in _CHARTS.items()],
+        "compareRunCharts": [_chart(*what) for what in _CHARTS],
     }
 
 
-def _chart(title: str, kind: str, metrics: list[str]) -> dict[str, Any]:
+def _chart(kind: str, metrics: list[str]) -> dict[str, Any]:
     return {
         "type": kind,
         "uuid": f"{VIEW}-{metrics[0]}",
-        "displayName": title,
         "metricKey": metrics[0],
         "selectedMetricKeys": metrics,
         "metricSectionId": VIEW,
@@ -100,8 +101,21 @@ def address(server: str) -> str:
     experiment = found["experiment"]["experiment_id"]
     tag = {"key": f"mlflow.sharedViewState.{VIEW}", "value": json.dumps(state())}
     _call(server, "experiments/set-experiment-tag", {"experiment_id": experiment, **tag})
+    _colour(server, experiment)
     query = urllib.parse.urlencode({"workflowType": "machine_learning", "viewStateShareKey": VIEW})
     return f"{server}/#/experiments/{experiment}/runs?{query}"
+
+
+def _colour(server: str, experiment: str) -> None:
+    """Gives comparison runs different colours: MLflow draws them by chance, often one for two."""
+    asked = {"experiment_ids": [experiment], "filter": COMPARISONS, "max_results": 200}
+    found = _call(server, "runs/search", asked | {"order_by": ["attributes.start_time ASC"]})
+    for number, run in enumerate(found.get("runs", [])):
+        colour = _COLOURS[number % len(_COLOURS)]
+        tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
+        if "mlflow.runColor" not in tags:
+            tag = {"key": "mlflow.runColor", "value": colour}
+            _call(server, "runs/set-tag", {"run_id": run["info"]["run_id"], **tag})
 
 
 def _call(server: str, what: str, body: Any = None) -> Any:
