@@ -98,7 +98,7 @@ def network(kind: str) -> Any:
     if kind == "head":
         head = keras.layers.Dense(1, activation="sigmoid")
         return keras.Sequential([keras.layers.Input((50,)), head])
-    backbones = {
+    backbones: dict[str, params.Mlp | params.Cnn] = {
         "mlp": params.Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu"),
         "cnn": params.Cnn(name="cnn", filters=(32, 64), dense=(50,), activation="relu"),
     }
