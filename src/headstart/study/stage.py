@@ -33,14 +33,18 @@ def start() -> None:
     runtime.fix(_UNUSED_SEED)
 
 
-def answer(section: str) -> None:
-    """Trains what is missing of a section and writes its tables, pictures and page."""
+def runner(section: str) -> tuple[run.Runner, parameters.Study]:
+    """Returns what trains the grid of a section, and the parameters."""
     ready, kept, study = prepared(section)
-    runner = run.Runner(ready, kept, _say, start=start)
-    cells = runner.run()
+    return run.Runner(ready, kept, _say, start), study
+
+
+def answer(section: str) -> None:
+    """Trains what is missing of a section, writes its tables and pictures, prints the answer."""
+    trains, study = runner(section)
     folder = METRICS / section
-    print(outputs.write(folder, cells, ready.grid, study.statistics))
-    print(f"tables, verdicts and pictures: {folder}/study.md")
+    for line in outputs.write(folder, trains.run(), trains.prepared.grid, study.statistics):
+        print(line)
 
 
 def _say(line: str) -> None:
