@@ -24,6 +24,7 @@ LEFT_OUT_OF = {("download", "tasks"): "refuses impossible tasks, writes nothing"
 HOUSE = [
     "cli",
     "charts",
+    "cache",
     "tracking",
     "serving",
     "report",
