@@ -1,6 +1,6 @@
 # The plain commands behind each target stand in README.md.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock ui serve plots screenshots clean
+.PHONY: help setup run test lint lock study claims ui serve plots screenshots clean
 
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -28,6 +28,15 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv; LOCK=--upgr
 	@uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
 		--group dev --custom-compile-command 'make lock' $(LOCK) \
 		--quiet --output-file requirements.lock pyproject.toml
+
+study: setup ## train the study's grid (about 10 minutes) and answer its question
+	@.venv/bin/dvc repro study/dvc.yaml:grid
+	@.venv/bin/headstart study page
+
+claims: setup ## train several tasks and networks (about half an hour) and write docs/claims.md
+	@.venv/bin/dvc repro study/dvc.yaml:claims
+	@.venv/bin/headstart study page --section claims
+	@.venv/bin/headstart study claims
 
 ui: setup ## open the MLflow UI on the lab book, http://127.0.0.1:5000
 	@scripts/ui.sh

@@ -21,6 +21,12 @@ from headstart.study import cells, costs, export, outputs, parameters, plan, run
 from headstart.study.stage import start
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def begin() -> None:
+    start(2)
+
+
 NETWORK = {"name": "mlp", "units": [16, 8], "activation": "selu"}
 GRID = {
     "labels": [10, 40, "all"],
@@ -54,7 +60,7 @@ def make(published: Any, tmp_path: Any) -> Any:
         study = parameters.parse(yaml.safe_dump(values(**grid)), "study/params.yaml")
         prepared = run.prepare(study, study.grid, datasets.FASHION_MNIST, published)
         said = [] if said is None else said
-        return run.Runner(prepared, store.Store(folder, {}), said.append, start)
+        return run.Runner(prepared, store.Store(folder, {}), said.append, begin)
 
     return runner
 
@@ -125,7 +131,7 @@ def test_failing_group_is_named_the_rest_goes_on_and_is_kept(make: Any, monkeypa
 def test_arms_share_what_they_must(make: Any) -> None:
     runner = make()
     groups = {g.row.arm: g for g in runner.prepared.groups if g.row.labels == 40}
-    start()
+    begin()
     bench = runner.bench(groups["baseline"])
     made = {arm: bench.weights(group) for arm, group in groups.items()}
     for weights in made.values():
@@ -327,7 +333,7 @@ def test_killed_study_goes_on_and_ends_with_the_same_bytes(raw: Any, tmp_path: A
 
 def test_plan_of_a_group_is_what_its_bench_trains(make: Any) -> None:
     runner = make()
-    start()
+    begin()
     for group in runner.prepared.groups:
         bench = runner.bench(group)
         order = bench.order(group, group.seeds[0])

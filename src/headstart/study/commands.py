@@ -9,7 +9,7 @@ from headstart.errors import reported
 
 app = typer.Typer(no_args_is_help=True, help="The study: many seeds, many label budgets.")
 
-_Section = Annotated[str, typer.Option(help="grid or claims, a section of study/params.yaml.")]
+Section = Annotated[str, typer.Option(help="grid or claims, a section of study/params.yaml.")]
 
 
 @app.command()
@@ -18,26 +18,26 @@ def export(
         str, typer.Argument(help="Such as sandal_shirt/mlp/steps=2000/labels=10/frozen/seed=0.")
     ],
     to: Annotated[Path, typer.Option(help="The file to write.")] = Path("cell.npz"),
-    section: _Section = "grid",
+    section: Section = "grid",
 ) -> None:
     """Write a cell's initial weights, subset and order, for anyone to check with other code."""
     with reported():
         from headstart.study import export as exporting
         from headstart.study import stage
 
-        trains, _ = stage.runner(_known(section))
+        trains, _ = stage.runner(known(section))
         exporting.export(trains, cell, to)
         typer.echo(f"{to}: {cell}")
 
 
 @app.command()
-def page(section: _Section = "grid") -> None:
+def page(section: Section = "grid") -> None:
     """Draw study.md from a section's tables: the answer, verdicts, labels saved, pictures."""
     with reported():
         from headstart.study import outputs, parameters, stage
 
         settings = parameters.load(stage.PARAMETERS).statistics
-        typer.echo(f"{outputs.write_page(stage.METRICS / _known(section), settings)}")
+        typer.echo(f"{outputs.write_page(stage.METRICS / known(section), settings)}")
 
 
 @app.command()
@@ -53,7 +53,12 @@ def claims() -> None:
         typer.echo(f"{path}")
 
 
-def _known(section: str) -> str:
+def known(section: str) -> str:
+    """Returns `section`, or refuses it.
+
+    Raises:
+        UserError: study/params.yaml has no such section.
+    """
     from headstart.errors import UserError
 
     if section not in ("grid", "claims"):
