@@ -182,8 +182,8 @@ MUTATIONS = [
     Mutation(
         "winner among constant answers",
         f"{LIBRARY}/evaluation.py",
-        "len(np.unique(answers(probabilities))) == 1 or",
-        "False or",
+        "return len(np.unique(answered)) == 1",
+        "return False",
         "tests/test_evaluation.py",
     ),
     Mutation(
