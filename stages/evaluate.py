@@ -115,7 +115,7 @@ def main() -> None:
             f"telling {' from '.join(classes)}?",
             pictures=pictures,
             # Where the verified bytes came from is no part of the result.
-            parameters=settings.model_dump(exclude={"dataset": {"sources"}}),
+            parameters=settings.model_dump(exclude={"dataset": {"sources"}}, exclude_none=True),
             hashes={str(path): artefacts.md5(path) for path in sorted(MODELS.glob("*.keras"))},
             commands=("git checkout REVISION  # whose dvc.lock has these hashes", "make run"),
             **said,
