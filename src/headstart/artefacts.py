@@ -58,6 +58,31 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(part, array, allow_pickle=False)
 
 
+def write_blocks(
+    path: Path, blocks: Iterable[np.ndarray], *, shape: tuple[int, ...], dtype: Any
+) -> None:
+    """Writes `blocks`, one after another along the first axis, as one `.npy` array.
+
+    Memory holds one block at a time, and the bytes are those that `np.save` writes.
+    """
+    kind = np.dtype(dtype)
+    rows = 0
+    with replacing(path) as part, part.open("wb") as file:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(kind),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            if block.dtype != kind or block.shape[1:] != shape[1:]:
+                raise ValueError(f"a block of {block.dtype} {block.shape} in {kind} {shape}")
+            rows += len(block)
+            file.write(np.ascontiguousarray(block).data)
+        if rows != shape[0]:
+            raise ValueError(f"{rows} rows for an array of shape {shape}")
+
+
 def read_array(path: Path) -> np.ndarray:
     """Returns the array in the `.npy` file `path`, memory-mapped and read-only."""
     try:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.errors import UserError
-from headstart.parts import Part
+from headstart.parts import Drawn
+from headstart.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ def source_and_target(
             classes are left for the source task.
     """
     target = _numbers(names, aliases, target_classes, key="tasks.target_classes")
-    if source_classes == "others":
+    if source_classes == "none":
+        source: tuple[int, ...] = ()
+    elif source_classes == "others":
         source = tuple(number for number in range(len(names)) if number not in target)
         if len(source) < 2:
             raise UserError(
                 f"params.yaml: tasks.target_classes: {list(target_classes)} leaves {len(source)} "
-                f"of the {len(names)} classes for the source task; leave at least two"
+                f"of the {len(names)} classes for the source task; leave at least two, or "
+                "bring a network (source_training.from, with tasks.source_classes: none)"
             )
     else:
         source = _numbers(names, aliases, source_classes, key="tasks.source_classes")
@@ -72,75 +76,119 @@ def _numbers(
     return tuple(numbers)
 
 
-def check_sizes(
-    *, train_size: int, valid_size: int, test_size: int, published_train: int, published_test: int
-) -> None:
-    """Refuses sizes that the published parts cannot fill.
-
-    Raises:
-        UserError: Names the key, the value and how many images there are.
-    """
-    left = published_train - valid_size
-    if left < 1:
-        raise UserError(
-            f"params.yaml: dataset.valid_size: {valid_size} leaves none of the {published_train} "
-            "published training images to train on; make it smaller"
-        )
-    if train_size > left:
-        raise UserError(
-            f"params.yaml: dataset.train_size: {train_size} is more than the {left} training "
-            f"images that dataset.valid_size {valid_size} leaves of {published_train}"
-        )
-    if test_size > published_test:
-        raise UserError(
-            f"params.yaml: dataset.test_size: {test_size} is more than the {published_test} "
-            "published test images"
-        )
-
-
 def split(
-    published: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    labels: Mapping[str, np.ndarray],
     *,
-    train_size: int,
-    valid_size: int,
-    test_size: int,
-) -> dict[str, Part]:
-    """Returns `train`, `valid` and `test` in the published order, as the notebook cut them.
+    how: str,
+    train_size: float,
+    valid_size: float,
+    test_size: float,
+    seed: int,
+) -> dict[str, Drawn]:
+    """Returns which images make `train`, `valid` and `test`.
 
-    The first `valid_size` published training images validate, the next `train_size` train;
-    the first `test_size` published test images test. See notebook cells 9 to 13.
+    `published`: the first images of the published training part validate, the next train, and the
+    first of the test part test, as in the notebook (cells 9 to 13); of images that nobody has
+    divided, the ones after that test. `stratified`: the same, but drawn, each class in proportion
+    as nearly as whole images allow. `folders`: the first images of the three given parts.
 
     Args:
-        published: Training images and labels, test images and labels.
-        train_size: Number of images to train on.
-        valid_size: Number of images to validate on.
-        test_size: Number of images to test on.
-    """
-    train_images, train_labels, test_images, test_labels = published
-    valid, train = slice(0, valid_size), slice(valid_size, valid_size + train_size)
-    return {
-        "train": Part(train_images[train], train_labels[train]),
-        "valid": Part(train_images[valid], train_labels[valid]),
-        "test": Part(test_images[:test_size], test_labels[:test_size]),
-    }
-
-
-def cut(part: Part, task: Task) -> Part:
-    """Returns the images of the task's classes, in their order, with labels from 0 (int64)."""
-    label_of = np.full(256, -1, dtype=np.int64)
-    label_of[list(task.numbers)] = np.arange(len(task.numbers))
-    labels = label_of[part.labels]
-    chosen = labels >= 0
-    return Part(images=part.images[chosen], labels=labels[chosen])
-
-
-def check_classes(part: Part, task: Task, *, where: str) -> list[str]:
-    """Returns warnings about classes with few images in `part`.
+        labels: Labels (n,) by raw part: "train" and "test", these and "valid", or "all".
+        how: One of the above.
+        train_size: Number of images, or as a float a fraction of what there is.
+        valid_size: The same.
+        test_size: The same.
+        seed: Keys the stratified draw.
 
     Raises:
-        UserError: A class of the task has no image in `part`.
+        UserError: A part is missing, or has not as many images; names the key.
     """
-    counts = np.bincount(part.labels, minlength=len(task.names))
+    sizes = {"valid": valid_size, "train": train_size, "test": test_size}
+    three = {"train", "valid", "test"} <= labels.keys()
+    if how == "folders" and not three:
+        raise UserError(
+            f"params.yaml: dataset.split: folders needs train, valid and test, the data has "
+            f"{', '.join(labels)}; write published or stratified"
+        )
+    if how != "folders" and "valid" in labels:
+        raise UserError(
+            f"params.yaml: dataset.split: {how} would mix train and valid as they are given; "
+            "write folders"
+        )
+    if how != "folders" and "all" not in labels and labels.keys() != {"train", "test"}:
+        raise UserError(
+            f"the data has the parts {', '.join(labels)}; train and test, these and valid, or "
+            "no parts are needed"
+        )
+    # In the order in which they are taken: the notebook validates on the first images.
+    pools = {
+        part: part if how == "folders" else "all" if "all" in labels else _POOL[part]
+        for part in ("valid", "train", "test")
+    }
+    drawn: dict[str, Drawn] = {}
+    for raw in dict.fromkeys(pools.values()):
+        left = np.arange(len(labels[raw]), dtype=np.int64)
+        for part in (part for part, pool in pools.items() if pool == raw):
+            count = _count(part, sizes[part], pool=raw, total=len(labels[raw]), left=len(left))
+            if how == "stratified":
+                chosen = _stratified(labels[raw][left], count, generator(seed, "split", part))
+            else:
+                chosen = np.arange(count)
+            drawn[part] = Drawn(raw, left[chosen])
+            left = np.delete(left, chosen)
+    return {part: drawn[part] for part in ("train", "valid", "test")}
+
+
+_POOL = {"train": "train", "valid": "train", "test": "test"}
+
+
+def _count(part: str, size: float, *, pool: str, total: int, left: int) -> int:
+    count = round(size * total) if isinstance(size, float) else size
+    of = {"all": "images", "train": "training images", "valid": "validation images"}
+    there = f"{total} {of.get(pool, 'test images')}"
+    if count < 1:
+        raise UserError(f"params.yaml: dataset.{part}_size: {size} of the {there} is no image")
+    if count > left:
+        taken = f", of which {total - left} are taken by the parts before it" if left < total else ""
+        raise UserError(
+            f"params.yaml: dataset.{part}_size: {size} is more than there are: {there}{taken}"
+        )
+    return count
+
+
+def _stratified(labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Returns `count` positions, ascending: of each class its share, by largest remainders."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    quotas = count * sizes / len(labels)
+    takes = np.floor(quotas).astype(np.int64)
+    rest = np.argsort(takes - quotas, kind="stable")[: count - takes.sum()]
+    takes[rest] += 1
+    chosen = [
+        random.permutation(np.flatnonzero(labels == number))[:take]
+        for number, take in zip(classes, takes, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def cut(labels: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where the images of the task's classes are, ascending, and their labels from 0.
+
+    Both are int64 (k,); positions are those in `labels`.
+    """
+    label_of = np.full(1 + max(max(task.numbers, default=0), int(labels.max(initial=0))), -1, dtype=np.int64)
+    label_of[list(task.numbers)] = np.arange(len(task.numbers))
+    cut_labels = label_of[labels]
+    chosen = np.flatnonzero(cut_labels >= 0)
+    return chosen, cut_labels[chosen]
+
+
+def check_classes(labels: np.ndarray, task: Task, *, where: str) -> list[str]:
+    """Returns warnings about classes with few images among the task's `labels` (n,).
+
+    Raises:
+        UserError: A class of the task has no image.
+    """
+    counts = np.bincount(labels, minlength=len(task.names))
     empty = [name for name, count in zip(task.names, counts, strict=True) if count == 0]
     if empty:
         raise UserError(
