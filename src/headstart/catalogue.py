@@ -115,4 +115,6 @@ KMNIST = Dataset(
     sources=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
 )
 
-DATASETS: Mapping[str, Dataset] = {dataset.name: dataset for dataset in (FASHION_MNIST, MNIST, KMNIST)}
+DATASETS: Mapping[str, Dataset] = {
+    dataset.name: dataset for dataset in (FASHION_MNIST, MNIST, KMNIST)
+}

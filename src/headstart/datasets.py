@@ -310,9 +310,7 @@ def blank_images(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(blank) if blank else rows[:0]
 
 
-def normalised(
-    images: np.ndarray, rows: np.ndarray, *, white: int = 255
-) -> Iterator[np.ndarray]:
+def normalised(images: np.ndarray, rows: np.ndarray, *, white: int = 255) -> Iterator[np.ndarray]:
     """Yields the images at `rows` as `normalise` gives them, some at a time."""
     for block, _ in _blocks(images, rows):
         yield normalise(block, white=white)

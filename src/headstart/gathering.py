@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -141,7 +141,9 @@ def survey(root: Path, *, classes: Sequence[str] | None = None) -> Found:
             images = _images(home / name, root, strays)
             if not images:
                 raise UserError(f"{home / name}: holds no .png or .jpg image")
-            listed += [(image, number, f"{home.relative_to(root) / name / image}") for image in images]
+            listed += [
+                (image, number, f"{home.relative_to(root) / name / image}") for image in images
+            ]
         files[part] = [(path, number) for _, number, path in sorted(listed)]
     if strays:
         more = ", ..." if len(strays) > 3 else ""
@@ -378,9 +380,7 @@ class _Header:
 
 
 @contextlib.contextmanager
-def _member(
-    path: Path, archive: zipfile.ZipFile, name: str
-) -> Iterator[tuple[_Header, IO[bytes]]]:
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[tuple[_Header, IO[bytes]]]:
     info = archive.getinfo(name)
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
@@ -395,7 +395,9 @@ def _member(
             warnings.simplefilter("ignore")
             shape, fortran, dtype = reader(file)
         if dtype.hasobject:
-            raise UserError(f"{path}: {name} holds Python objects, which are not read; save numbers")
+            raise UserError(
+                f"{path}: {name} holds Python objects, which are not read; save numbers"
+            )
         if fortran and len(shape) > 1:
             raise UserError(f"{path}: {name} is in Fortran order; save np.ascontiguousarray of it")
         if not shape or any(not 0 < side <= 2**40 for side in shape):
@@ -557,5 +559,3 @@ def _resized(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             for image in images
         ]
     )
-
-

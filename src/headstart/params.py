@@ -52,7 +52,8 @@ def _others_or_classes(values: Any) -> str | tuple[int | str, ...]:
         return str(values)
     if isinstance(values, str):
         raise ValueError(
-            "is not allowed; allowed are others, none, or a list of two or more classes"
+            "is not allowed; allowed are others, or a list of two or more classes, or none where "
+            "source_training.from names a network"
         )
     return _classes(values)
 

@@ -151,9 +151,7 @@ def _with_trusted_sums(
     """Returns the dataset's files with the sums that the lock file holds for unknown ones."""
     known = _locked(lock).get(dataset.name, {})
     train_images, train_labels, test_images, test_labels = (
-        file
-        if file.sha256 is not None
-        else dataclasses.replace(file, sha256=known.get(file.name))
+        file if file.sha256 is not None else dataclasses.replace(file, sha256=known.get(file.name))
         for file in dataset.files
     )
     return train_images, train_labels, test_images, test_labels
@@ -173,7 +171,9 @@ def _locked(lock: Path | None) -> dict[str, dict[str, str]]:
         for value in (files.values() if isinstance(files, dict) else [None])
     ]
     if not all(isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) for value in sums):
-        raise UserError(f"{lock}: holds something else than SHA-256 sums by dataset and file; {advice}")
+        raise UserError(
+            f"{lock}: holds other things than SHA-256 sums by dataset and file; {advice}"
+        )
     return cast(dict[str, dict[str, str]], found)
 
 

@@ -149,7 +149,7 @@ def _count(part: str, size: float, *, pool: str, total: int, left: int) -> int:
     if count < 1:
         raise UserError(f"params.yaml: dataset.{part}_size: {size} of the {there} is no image")
     if count > left:
-        taken = f", of which {total - left} are taken by the parts before it" if left < total else ""
+        taken = f", of which other parts take {total - left}" if left < total else ""
         raise UserError(
             f"params.yaml: dataset.{part}_size: {size} is more than there are: {there}{taken}"
         )
@@ -175,8 +175,9 @@ def cut(labels: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
 
     Both are int64 (k,); positions are those in `labels`.
     """
-    label_of = np.full(1 + max(max(task.numbers, default=0), int(labels.max(initial=0))), -1, dtype=np.int64)
-    label_of[list(task.numbers)] = np.arange(len(task.numbers))
+    most = max([*task.numbers, int(labels.max(initial=0))])
+    label_of = np.full(most + 1, -1, dtype=np.int64)
+    label_of[np.array(task.numbers, dtype=np.int64)] = np.arange(len(task.numbers))
     cut_labels = label_of[labels]
     chosen = np.flatnonzero(cut_labels >= 0)
     return chosen, cut_labels[chosen]
