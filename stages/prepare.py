@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart import artefacts, datasets, params, tasks
 from headstart.errors import reported, warn
+from headstart.parts import Part
 
 PREPARED = Path("data/prepared")
 
@@ -24,7 +25,7 @@ def main() -> None:
         target_classes=settings.tasks.target_classes,
         source_classes=settings.tasks.source_classes,
     )
-    parts = tasks.split(
+    parts = tasks.draw(
         {name: part.labels for name, part in raw.parts.items()},
         how=chosen.split,
         train_size=chosen.train_size,
@@ -39,8 +40,8 @@ def main() -> None:
         counts = {}
         for name, drawn in parts.items():
             part = raw.parts[drawn.raw]
-            positions, labels = tasks.cut(np.asarray(part.labels[drawn.rows]), task)
-            for warning in tasks.check_classes(labels, task, where=f"{role} {name}"):
+            positions, labels = tasks.positions(np.asarray(part.labels[drawn.rows]), task)
+            for warning in tasks.check_classes(Part(labels, labels), task, where=f"{role} {name}"):
                 warn(warning)
             artefacts.write_blocks(
                 PREPARED / role / f"{name}_images.npy",

@@ -153,7 +153,7 @@ def _text_file(photos: Path) -> None:
 
 
 def _cut(photos: Path) -> None:
-    path = save(photos / "bee" / "cut.png", np.tile(_PIXELS[0], (8, 8)))
+    path = save(photos / "bee" / "cut.png", _PIXELS.reshape(-1)[:144].reshape(12, 12))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 

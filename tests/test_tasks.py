@@ -6,17 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart import tasks
-from headstart.catalogue import FASHION_MNIST
+from headstart.datasets import FASHION_MNIST
 from headstart.errors import UserError
-from headstart.parts import Drawn
+from headstart.parts import Part
 
 NAMES = FASHION_MNIST.classes
 
 
-def split(train: int, test: int, **sizes: int) -> dict[str, Drawn]:
-    """The published split of images whose class is 7 times their position, modulo ten."""
-    labels = {"train": np.arange(train) * 7 % 10, "test": np.arange(test) * 7 % 10}
-    return tasks.split(labels, how="published", seed=0, **sizes)
+def published(train: int, test: int, classes: int = 10) -> tuple[np.ndarray, ...]:
+    """Images whose one pixel is their position: no two are equal."""
+    numbers = np.arange(train + test, dtype=np.int64).reshape(-1, 1, 1)
+    labels = (numbers[:, 0, 0] * 7 % classes).astype(np.uint8)
+    return numbers[:train], labels[:train], numbers[train:], labels[train:]
 
 
 def both(
@@ -28,132 +29,43 @@ def both(
 
 
 def test_validation_comes_first_then_training_as_in_the_notebook() -> None:
-    parts = split(30, 20, train_size=20, valid_size=5, test_size=15)
-    raw = {name: drawn.raw for name, drawn in parts.items()}
-    assert raw == {"train": "train", "valid": "train", "test": "test"}
-    assert parts["valid"].rows.tolist() == list(range(5))
-    assert parts["train"].rows.tolist() == list(range(5, 25))
-    assert parts["test"].rows.tolist() == list(range(15))
+    parts = tasks.split(published(30, 20), train_size=20, valid_size=5, test_size=15)
+    assert parts["valid"].images.ravel().tolist() == list(range(5))
+    assert parts["train"].images.ravel().tolist() == list(range(5, 25))
+    assert parts["test"].images.ravel().tolist() == list(range(30, 45))
 
 
-def test_images_that_nobody_has_divided_test_after_they_trained() -> None:
-    labels = {"all": np.zeros(10, np.int64)}
-    parts = tasks.split(
-        labels, how="published", train_size=0.5, valid_size=2, test_size=0.3, seed=0
-    )
-    assert parts["valid"].rows.tolist() == [0, 1]
-    assert parts["train"].rows.tolist() == [2, 3, 4, 5, 6]
-    assert parts["test"].rows.tolist() == [7, 8, 9]
-
-
-def test_given_folders_stay_apart_and_one_point_zero_is_all_of_each() -> None:
-    sizes = {"train": 8, "valid": 4, "test": 3}
-    labels = {name: np.zeros(count, np.int64) for name, count in sizes.items()}
-    parts = tasks.split(labels, how="folders", train_size=1.0, valid_size=0.5, test_size=2, seed=0)
-    taken = {name: (drawn.raw, len(drawn.rows)) for name, drawn in parts.items()}
-    assert taken == {"train": ("train", 8), "valid": ("valid", 2), "test": ("test", 2)}
-
-
-@pytest.mark.parametrize(
-    ("parts", "how", "said"),
-    [
-        (("all",), "folders", "folders needs train, valid and test, the data has all"),
-        (("train", "test"), "folders", "the data has train, test; write published or stratified"),
-        (("train", "valid", "test"), "stratified", "would mix train and valid"),
-        (("train",), "published", "the data has the parts train;"),
-    ],
-)
-def test_split_that_the_data_does_not_allow_is_refused(
-    parts: tuple[str, ...], how: str, said: str
-) -> None:
-    labels = {name: np.zeros(9, np.int64) for name in parts}
-    with pytest.raises(UserError) as refused:
-        tasks.split(labels, how=how, train_size=1, valid_size=1, test_size=1, seed=0)
-    assert said in str(refused.value)
-
-
-@given(
-    labels=st.lists(st.integers(0, 4), min_size=6, max_size=200),
-    how=st.sampled_from(["published", "stratified"]),
-    one_pool=st.booleans(),
-    shares=st.tuples(st.floats(0.01, 0.4), st.floats(0.01, 0.3), st.floats(0.01, 0.2)),
-    seed=st.integers(0, 2**31 - 1),
-)
-def test_split_shares_no_image_and_keeps_sizes_order_and_class_counts(
-    labels: list[int], how: str, one_pool: bool, shares: tuple[float, float, float], seed: int
-) -> None:
-    array = np.array(labels)
-    pools = {"all": array} if one_pool else {"train": array, "test": array[::-1]}
-    sizes = dict(zip(("train", "valid", "test"), shares, strict=True))
-    wanted = {f"{name}_size": share for name, share in sizes.items()}
-    if any(round(share * len(array)) == 0 for share in shares):
-        with pytest.raises(UserError, match="is no image"):
-            tasks.split(pools, how=how, seed=seed, **wanted)
-        return
-    parts = tasks.split(pools, how=how, seed=seed, **wanted)
-    taken: dict[str, list[int]] = {name: [] for name in pools}
-    for name, drawn in parts.items():
-        assert len(drawn.rows) == round(sizes[name] * len(pools[drawn.raw]))
-        assert np.all(np.diff(drawn.rows) > 0)
-        assert drawn.rows.dtype == np.int64
-        taken[drawn.raw] += drawn.rows.tolist()
-    for name, rows in taken.items():
-        assert len(rows) == len(set(rows))
-        assert not rows or max(rows) < len(pools[name])
-    if how == "stratified":
-        # The first part is drawn from all: each class's share is the nearest below or above.
-        drawn = parts["valid"]
-        counts = np.bincount(pools[drawn.raw], minlength=5)
-        got = np.bincount(pools[drawn.raw][drawn.rows], minlength=5)
-        assert np.all(np.abs(got - len(drawn.rows) * counts / counts.sum()) < 1)
-
-
-def test_stratified_draw_depends_on_its_seed_alone() -> None:
-    labels = {"all": np.arange(300) % 3}
-
-    def drawn(seed: int) -> list[int]:
-        parts = tasks.split(
-            labels, how="stratified", train_size=0.5, valid_size=0.2, test_size=0.2, seed=seed
-        )
-        return [int(row) for part in parts.values() for row in part.rows]
-
-    assert drawn(1) == drawn(1)
-    assert drawn(1) != drawn(2)
-
-
-@given(
-    labels=st.lists(st.integers(0, 9), max_size=100),
-    target=st.lists(st.integers(0, 9), min_size=2, max_size=8, unique=True),
-)
-def test_cut_loses_and_shares_no_image(labels: list[int], target: list[int]) -> None:
-    array = np.array(labels, dtype=np.uint8)
+@given(st.data())
+def test_split_and_cut_lose_and_share_no_image(data: st.DataObject) -> None:
+    valid = data.draw(st.integers(1, 40))
+    train = data.draw(st.integers(1, 100 - valid))
+    test = data.draw(st.integers(1, 50))
+    target = data.draw(st.lists(st.integers(0, 9), min_size=2, max_size=8, unique=True))
+    parts = tasks.split(published(100, 50), train_size=train, valid_size=valid, test_size=test)
+    source_task, target_task = both(list(target))
     seen: list[int] = []
-    for task in both(list(target)):
-        positions, numbers = tasks.cut(array, task)
-        assert numbers.dtype == np.int64
-        assert np.array_equal(np.array(task.numbers)[numbers], array[positions])
-        assert np.all(np.diff(positions) > 0)
-        seen += positions.tolist()
-    assert sorted(seen) == list(range(len(labels)))
+    for name, size in (("train", train), ("valid", valid), ("test", test)):
+        cuts = [tasks.cut(parts[name], task) for task in (source_task, target_task)]
+        assert sum(len(cut.labels) for cut in cuts) == size
+        for cut, task in zip(cuts, (source_task, target_task), strict=True):
+            assert cut.labels.dtype == np.int64
+            position = cut.images.ravel()
+            assert np.array_equal(np.array(task.numbers)[cut.labels], position * 7 % 10)
+            assert np.all(np.diff(position) > 0)
+        seen += [int(pixel) for cut in cuts for pixel in cut.images.ravel()]
+    assert len(seen) == len(set(seen))
 
 
 def test_binary_labels_follow_the_order_of_the_target_classes() -> None:
-    labels = np.array([5, 6, 5], dtype=np.uint8)
-    assert tasks.cut(labels, both(["sandal", "shirt"])[1])[1].tolist() == [0, 1, 0]
-    assert tasks.cut(labels, both([6, 5])[1])[1].tolist() == [1, 0, 1]
+    part = Part(np.zeros((3, 1, 1)), np.array([5, 6, 5], dtype=np.uint8))
+    assert tasks.cut(part, both(["sandal", "shirt"])[1]).labels.tolist() == [0, 1, 0]
+    assert tasks.cut(part, both([6, 5])[1]).labels.tolist() == [1, 0, 1]
 
 
 def test_source_labels_close_the_gap_as_in_the_notebook() -> None:
     source, _ = both(["sandal", "shirt"])
-    labels = np.array([4, 7, 8, 9], dtype=np.uint8)
-    assert tasks.cut(labels, source)[1].tolist() == [4, 5, 6, 7]
-
-
-def test_no_source_task_takes_no_image() -> None:
-    source, target = both(list(range(10)), "none")
-    assert source.names == ()
-    assert len(target.names) == 10
-    assert tasks.cut(np.array([4, 7]), source)[0].tolist() == []
+    part = Part(np.zeros((4, 1, 1)), np.array([4, 7, 8, 9], dtype=np.uint8))
+    assert tasks.cut(part, source).labels.tolist() == [4, 5, 6, 7]
 
 
 def test_published_names_in_any_case_are_accepted() -> None:
@@ -183,27 +95,26 @@ def test_impossible_tasks_are_refused_by_name(
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ({"valid_size": 101}, "dataset.valid_size: 101 is more than there are: 100 training"),
-        (
-            {"train_size": 91},
-            "train_size: 91 is more than there are: 100 training images, of which",
-        ),
-        ({"test_size": 51}, "dataset.test_size: 51 is more than there are: 50 test images"),
+        ({"valid_size": 100}, "dataset.valid_size: 100 leaves none of the 100"),
+        ({"train_size": 91}, "dataset.train_size: 91 is more than the 90"),
+        ({"test_size": 51}, "dataset.test_size: 51 is more than the 50"),
     ],
 )
 def test_sizes_larger_than_the_data_are_refused(sizes: dict[str, int], said: str) -> None:
     good = {"train_size": 90, "valid_size": 10, "test_size": 50}
-    split(100, 50, **good)
+    data = {"published_train": 100, "published_test": 50}
+    tasks.check_sizes(**good, **data)
     with pytest.raises(UserError) as refused:
-        split(100, 50, **(good | sizes))
+        tasks.check_sizes(**(good | sizes), **data)
     assert said in str(refused.value)
 
 
 def test_class_without_images_is_refused_and_small_ones_are_told() -> None:
     task = both(["sandal", "shirt"])[1]
-    assert tasks.check_classes(np.array([0, 1, 1]), task, where="target train") == [
+    few = Part(np.zeros((3, 1, 1)), np.array([0, 1, 1]))
+    assert tasks.check_classes(few, task, where="target train") == [
         "target train: only 1 images of sandal; expect wide intervals",
         "target train: only 2 images of shirt; expect wide intervals",
     ]
     with pytest.raises(UserError, match="target valid: holds no image of sandal"):
-        tasks.check_classes(np.array([1]), task, where="target valid")
+        tasks.check_classes(Part(np.zeros((1, 1, 1)), np.array([1])), task, where="target valid")

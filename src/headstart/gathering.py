@@ -200,16 +200,67 @@ def _readable(entry: "os.DirEntry[str]", root: Path) -> str:
     return entry.name
 
 
-def _folder(
-    root: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
-) -> None:
-    found = survey(root, classes=classes)
+@dataclass(frozen=True)
+class Look:
+    """What data of one's own is like, as far as file names and headers tell.
+
+    Attributes:
+        classes: The names of the classes.
+        counts: Images by part and class.
+        sizes: The heights and widths that occur.
+        channels: 1 for grey.
+    """
+
+    classes: list[str]
+    counts: Mapping[str, list[int]]
+    sizes: list[tuple[int, int]]
+    channels: int
+
+
+def look(path: Path) -> Look:
+    """Returns what the folder or `.npz` file `path` holds, without decoding an image.
+
+    Raises:
+        UserError: As `own` does.
+    """
+    if path.is_dir():
+        found = survey(path)
+        grey, sizes = _looks(path, found)
+        labels = {
+            part: np.array([number for _, number in files]) for part, files in found.files.items()
+        }
+        names, shown, channels = found.classes, list(sizes), 1 if grey else 3
+    elif path.suffix == ".npz" and path.is_file():
+        with _archive(path) as archive:
+            parts, labels, names = _npz_parts(path, archive, classes=None)
+            with _member(path, archive, next(iter(parts.values()))[0]) as (header, _):
+                height, width, *rest = (*header.shape[1:], 1, 1)[:3]
+        shown, channels = [(height, width)], rest[0]
+    else:
+        raise UserError(f"{path}: is neither a folder of images nor an .npz file")
+    counts = {
+        part: np.bincount(numbers, minlength=len(names)).tolist()
+        for part, numbers in labels.items()
+    }
+    return Look(names, counts, shown, channels)
+
+
+def _looks(root: Path, found: Found) -> tuple[bool, dict[tuple[int, int], str]]:
+    """Returns whether all images are grey, and the sizes that occur with a file of each."""
     grey = True
     sizes: dict[tuple[int, int], str] = {}
     for name, _ in (file for files in found.files.values() for file in files):
         with _opened(root / name) as image:
             grey = grey and _is_grey(image)
             sizes.setdefault(_upright(image), name)
+    return grey, sizes
+
+
+def _folder(
+    root: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
+) -> None:
+    found = survey(root, classes=classes)
+    grey, sizes = _looks(root, found)
     if size is None and len(sizes) > 1:
         first, second = list(sizes.items())[:2]
         raise UserError(
@@ -316,22 +367,7 @@ def _npz(
     path: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
 ) -> None:
     with _archive(path) as archive:
-        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-        parts = {
-            part: (members[images], members[labels])
-            for part, images, labels in sorted(_NAMES)
-            if images in members and labels in members
-        }
-        if not parts or (ALL in parts and len(parts) > 1):
-            raise UserError(
-                f"{path}: holds {', '.join(sorted(members)) or 'nothing'}; images and labels are "
-                "needed, or x_train, y_train, x_test and y_test"
-            )
-        own_names = None
-        if "classes" in members:
-            own_names = [str(name) for name in _small(path, archive, members["classes"])]
-        labels = {part: _labels(path, archive, names[1]) for part, names in parts.items()}
-        numbers, names = _numbered(path, labels, own_names, classes)
+        parts, numbers, names = _npz_parts(path, archive, classes=classes)
         shapes = set()
         for part, (images, _) in parts.items():
             shapes.add(_npz_images(path, archive, images, folder, part, numbers[part], size=size))
@@ -343,6 +379,29 @@ def _npz(
         for part, found in numbers.items():
             artefacts.write_array(folder / f"{part}_labels.npy", found)
     _about(folder, classes=names, white=255, parts=list(parts))
+
+
+def _npz_parts(
+    path: Path, archive: zipfile.ZipFile, *, classes: Sequence[str] | None
+) -> tuple[dict[str, tuple[str, str]], dict[str, np.ndarray], list[str]]:
+    """Returns the members of images and labels, the labels as numbers, and the classes' names."""
+    members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+    parts = {
+        part: (members[images], members[labels])
+        for part, images, labels in sorted(_NAMES)
+        if images in members and labels in members
+    }
+    if not parts or (ALL in parts and len(parts) > 1):
+        raise UserError(
+            f"{path}: holds {', '.join(sorted(members)) or 'nothing'}; images and labels are "
+            "needed, or x_train, y_train, x_test and y_test"
+        )
+    own_names = None
+    if "classes" in members:
+        own_names = [str(name) for name in _small(path, archive, members["classes"])]
+    labels = {part: _labels(path, archive, names[1]) for part, names in parts.items()}
+    numbers, names = _numbered(path, labels, own_names, classes)
+    return parts, numbers, names
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.errors import UserError
-from headstart.parts import Drawn
+from headstart.parts import Drawn, Part
 from headstart.seeds import generator
 
 
@@ -76,7 +76,66 @@ def _numbers(
     return tuple(numbers)
 
 
+def check_sizes(
+    *, train_size: int, valid_size: int, test_size: int, published_train: int, published_test: int
+) -> None:
+    """Refuses sizes that the published parts cannot fill.
+
+    Raises:
+        UserError: Names the key, the value and how many images there are.
+    """
+    left = published_train - valid_size
+    if left < 1:
+        raise UserError(
+            f"params.yaml: dataset.valid_size: {valid_size} leaves none of the {published_train} "
+            "published training images to train on; make it smaller"
+        )
+    if train_size > left:
+        raise UserError(
+            f"params.yaml: dataset.train_size: {train_size} is more than the {left} training "
+            f"images that dataset.valid_size {valid_size} leaves of {published_train}"
+        )
+    if test_size > published_test:
+        raise UserError(
+            f"params.yaml: dataset.test_size: {test_size} is more than the {published_test} "
+            "published test images"
+        )
+
+
 def split(
+    published: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    *,
+    train_size: int,
+    valid_size: int,
+    test_size: int,
+) -> dict[str, Part]:
+    """Returns `train`, `valid` and `test` in the published order, as the notebook cut them.
+
+    The first `valid_size` published training images validate, the next `train_size` train;
+    the first `test_size` published test images test. See notebook cells 9 to 13.
+
+    Args:
+        published: Training images and labels, test images and labels.
+        train_size: Number of images to train on.
+        valid_size: Number of images to validate on.
+        test_size: Number of images to test on.
+    """
+    train_images, train_labels, test_images, test_labels = published
+    valid, train = slice(0, valid_size), slice(valid_size, valid_size + train_size)
+    return {
+        "train": Part(train_images[train], train_labels[train]),
+        "valid": Part(train_images[valid], train_labels[valid]),
+        "test": Part(test_images[:test_size], test_labels[:test_size]),
+    }
+
+
+def cut(part: Part, task: Task) -> Part:
+    """Returns the images of the task's classes, in their order, with labels from 0 (int64)."""
+    chosen, labels = positions(part.labels, task)
+    return Part(images=part.images[chosen], labels=labels)
+
+
+def draw(
     labels: Mapping[str, np.ndarray],
     *,
     how: str,
@@ -170,7 +229,7 @@ def _stratified(labels: np.ndarray, count: int, random: np.random.Generator) -> 
     return np.sort(np.concatenate(chosen))
 
 
-def cut(labels: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
+def positions(labels: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Returns where the images of the task's classes are, ascending, and their labels from 0.
 
     Both are int64 (k,); positions are those in `labels`.
@@ -183,13 +242,13 @@ def cut(labels: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
     return chosen, cut_labels[chosen]
 
 
-def check_classes(labels: np.ndarray, task: Task, *, where: str) -> list[str]:
-    """Returns warnings about classes with few images among the task's `labels` (n,).
+def check_classes(part: Part, task: Task, *, where: str) -> list[str]:
+    """Returns warnings about classes with few images in `part`.
 
     Raises:
-        UserError: A class of the task has no image.
+        UserError: A class of the task has no image in `part`.
     """
-    counts = np.bincount(labels, minlength=len(task.names))
+    counts = np.bincount(part.labels, minlength=len(task.names))
     empty = [name for name, count in zip(task.names, counts, strict=True) if count == 0]
     if empty:
         raise UserError(
