@@ -23,6 +23,8 @@ LEFT_OUT_OF = {("download", "tasks"): "refuses impossible tasks, writes nothing"
 # From the top; a module imports only what stands below it.
 HOUSE = [
     "cli",
+    "checking",
+    "starting",
     "tracking",
     "report",
     "study",
@@ -30,6 +32,7 @@ HOUSE = [
     "grafting",
     "training",
     "networks",
+    "adopting",
     "evaluation",
     "cost",
     "tasks",
@@ -45,7 +48,7 @@ HOUSE = [
     "errors",
 ]
 # Only these import TensorFlow, so that everything else starts in a moment.
-WITH_TENSORFLOW = {"grafting", "networks", "replicas", "runtime", "training"}
+WITH_TENSORFLOW = {"adopting", "grafting", "networks", "replicas", "runtime", "training"}
 
 
 def files_of(module: str) -> list[Path]:

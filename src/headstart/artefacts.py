@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -86,9 +86,19 @@ def write_blocks(
 def read_array(path: Path) -> np.ndarray:
     """Returns the array in the `.npy` file `path`, memory-mapped and read-only."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            # Nothing cannot be mapped.
+            empty = 0 in _npy_shape(file)
+        return np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError) as error:
         raise UserError(f"{path}: {_reason(error)}; `dvc repro` makes it again") from error
+
+
+def _npy_shape(file: BinaryIO) -> tuple[int, ...]:
+    if np.lib.format.read_magic(file) != (1, 0):
+        return ()
+    shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
+    return shape
 
 
 def write_part(folder: Path, name: str, part: Part) -> None:
@@ -120,10 +130,12 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: {_reason(error)}; `dvc repro` makes it again") from error
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `rows` as CSV with the first row's keys as header."""
+def write_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = ()
+) -> None:
+    """Writes `rows` as CSV with the first row's keys as header, or `columns` where given."""
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=list(columns or rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -139,7 +151,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def write_history(path: Path, history: Iterable[Mapping[str, float]]) -> None:
     """Writes a training history, a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy."""
-    write_table(path, list(history))
+    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+    write_table(path, list(history), columns=columns)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

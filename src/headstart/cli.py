@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from headstart.errors import UserError, reported
+from headstart.errors import UserError, reported, warn
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -218,6 +218,30 @@ def init(
                 layer=layer,
             )
         )
+
+
+@app.command()
+def check(
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Also hash every file in DVC's cache.")
+    ] = False,
+) -> None:
+    """Say what a run will do and what would go wrong; trains nothing."""
+    with reported():
+        from headstart import checking
+
+        root = Path.cwd()
+        report = checking.check(root)
+        if cache:
+            count, damaged = checking.damaged(root)
+            report.lines.append(f"DVC's cache: {count} files, {len(damaged)} damaged")
+            report.problems += damaged
+        _tell(report.lines)
+        for warning in report.warnings:
+            warn(warning)
+        if report.problems:
+            raise UserError("\n  ".join(report.problems))
+        typer.echo("nothing stands in the way of `dvc repro`")
 
 
 def _tell(lines: list[str]) -> None:

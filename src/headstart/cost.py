@@ -13,7 +13,7 @@ class Work:
     """A training as far as its cost goes.
 
     Attributes:
-        backbone_flops: Operations of one image's forward pass below the head.
+        backbone_flops: Operations of one image's forward pass below the head; None if unknown.
         head_flops: Operations of one image's forward pass through the head.
         images: Distinct training images.
         batch_size: Images an update.
@@ -21,7 +21,7 @@ class Work:
         frozen_epochs: How many of them leave the backbone frozen.
     """
 
-    backbone_flops: int
+    backbone_flops: int | None
     head_flops: int
     images: int
     batch_size: int
@@ -34,32 +34,34 @@ class Work:
         return self.epochs * math.ceil(self.images / self.batch_size)
 
     @property
-    def flops(self) -> int:
+    def flops(self) -> int | None:
         """Operations as headstart runs it: features of a frozen backbone computed once an image."""
-        passes = 1 if self.frozen_epochs else 0
-        return self._trained_flops + passes * self.images * self.backbone_flops
+        return self._flops(1 if self.frozen_epochs else 0)
 
     @property
-    def flops_as_notebook(self) -> int:
+    def flops_as_notebook(self) -> int | None:
         """Operations as the notebook runs it: frozen layers computed anew in every epoch."""
-        return self._trained_flops + self.frozen_epochs * self.images * self.backbone_flops
+        return self._flops(self.frozen_epochs)
 
-    @property
-    def _trained_flops(self) -> int:
+    def _flops(self, passes: int) -> int | None:
+        """Returns all operations when the frozen backbone is computed in `passes` epochs."""
+        if self.backbone_flops is None:
+            return None
         # A layer that trains costs one forward and, backward, twice that (Kaplan et al. 2020,
         # "Scaling Laws for Neural Language Models", section 2.1). Validation is left out.
         backbone = (self.epochs - self.frozen_epochs) * self.backbone_flops
-        return 3 * self.images * (self.epochs * self.head_flops + backbone)
+        trained = 3 * self.images * (self.epochs * self.head_flops + backbone)
+        return trained + passes * self.images * self.backbone_flops
 
 
 def works(
     settings: Params,
     *,
-    forward: Mapping[str, Mapping[str, int]],
+    forward: Mapping[str, Mapping[str, int | None]],
     source_images: int,
     target_images: int,
 ) -> dict[str, Work]:
-    """Returns the three trainings of a run, by model.
+    """Returns the trainings of a run, by model: three, or two where the source is from elsewhere.
 
     Args:
         settings: The run's parameters.
@@ -72,12 +74,15 @@ def works(
         "transfer": (settings.transfer_training, target_images),
         "source": (settings.source_training, source_images),
     }
+    if settings.source_training.from_ is not None:
+        del trainings["source"]
     found = {}
     for name, (training, images) in trainings.items():
         *backbone, head = forward[name].values()
+        counted = [flops for flops in backbone if flops is not None]
         found[name] = Work(
-            backbone_flops=sum(backbone),
-            head_flops=head,
+            backbone_flops=sum(counted) if len(counted) == len(backbone) else None,
+            head_flops=head or 0,
             images=images,
             batch_size=training.batch_size,
             epochs=training.epochs,
@@ -97,15 +102,16 @@ def record(
     *,
     parameters: Mapping[str, tuple[int, int]],
     transfer_uses_source: bool,
-) -> dict[str, dict[str, int]]:
-    """Returns the cost part of the run's record, by model.
+) -> dict[str, dict[str, int | None]]:
+    """Returns the cost part of the run's record, by model; what is not known is None.
 
     Args:
-        works: The trainings by model; the transfer's without the source's share.
+        works: The trainings by model; the transfer's without the source's share. Without
+            "source", what it cost elsewhere is unknown.
         parameters: Trainable and total parameters by model.
         transfer_uses_source: False where the transfer's backbone was never trained.
     """
-    found = {}
+    found: dict[str, dict[str, int | None]] = {}
     for name, work in works.items():
         trainable, total = parameters[name]
         found[name] = {
@@ -115,9 +121,14 @@ def record(
             "flops": work.flops,
             "flops_as_notebook": work.flops_as_notebook,
         }
-    share = works["source"].flops if transfer_uses_source else 0
-    found["transfer"]["flops_with_source"] = works["transfer"].flops + share
-    found["transfer"]["flops_as_notebook_with_source"] = works["transfer"].flops_as_notebook + share
+    if "source" not in works:
+        found["source"] = dict.fromkeys(found["baseline"])
+        found["source"]["total_parameters"] = parameters["source"][1]
+    share = found["source"]["flops"] if transfer_uses_source else 0
+    for key in ("flops", "flops_as_notebook"):
+        own = found["transfer"][key]
+        together = None if own is None or share is None else own + share
+        found["transfer"][f"{key}_with_source"] = together
     return found
 
 

@@ -305,6 +305,14 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _source_network_comes_from_somewhere(self) -> Self:
+        adopted = self.source_training.from_ is not None
+        if adopted and self.transfer.strategy == "random_frozen":
+            raise _Refused(
+                "transfer.strategy",
+                "random_frozen",
+                "frozen, finetune or gradual with source_training.from: it is the control for a "
+                "source network that was trained here",
+            )
         if self.tasks.source_classes == "none" and self.source_training.from_ is None:
             raise _Refused(
                 "tasks.source_classes",

@@ -21,7 +21,7 @@ STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
 _SIDE = 64
 # Small grey images need no convolutions.
 _PLAIN_PIXELS = 32 * 32
-_UPDATES = 1000
+_UPDATES = 500
 _BATCH = 32
 
 _IGNORED = """\
@@ -211,7 +211,7 @@ def _values(
         train, valid, test = 0.8, 0.2, 1.0
     images = parts.get("all", parts.get("train", 0)) * train
     budget = {
-        task: min(max(math.ceil(_UPDATES * _BATCH / max(images * share, 1)), 5), 30)
+        task: min(max(math.ceil(_UPDATES * _BATCH / max(images * share, 1)), 5), 20)
         for task, share in (
             ("source_training", len(source.names) / len(data.classes)),
             ("target_training", len(target.names) / len(data.classes)),
