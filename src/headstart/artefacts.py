@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
     A failure leaves what was at `path` as it was and nothing beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=f".part{path.suffix}", dir=path.parent)
+    _sweep(path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(), suffix=f".part{path.suffix}", dir=path.parent)
     os.close(handle)
     part = Path(name)
     try:
@@ -44,6 +46,24 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _prefix() -> str:
+    return f".{os.getpid()}-"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left half-written; another that lives goes on undisturbed."""
+    for part in folder.glob(".*-*.part*"):
+        pid = part.name[1:].partition("-")[0]
+        if not pid.isdecimal() or int(pid) == os.getpid():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, OverflowError):
+            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(True)
+        except PermissionError:  # It lives, and is another user's.
+            continue
 
 
 def _umask() -> int:
@@ -169,7 +189,7 @@ def write_model(path: Path, model: SavesItself) -> None:
     Keras puts dates into the zip, `date_saved` into metadata.json and Python's `id()` as
     `shared_object_id` into config.json: all three are replaced by fixed values.
     """
-    with replacing(path) as part, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with replacing(path) as part, _folder_beside(path) as folder:
         saved = Path(folder) / path.name
         model.save(saved)
         with zipfile.ZipFile(saved) as old, zipfile.ZipFile(part, "w") as new:
@@ -177,6 +197,10 @@ def write_model(path: Path, model: SavesItself) -> None:
                 member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 member.external_attr = 0o644 << 16
                 new.writestr(member, _without_chance(name, old.read(name)))
+
+
+def _folder_beside(path: Path) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=_prefix(), suffix=".part", dir=path.parent)
 
 
 def _without_chance(name: str, content: bytes) -> bytes:

@@ -80,7 +80,7 @@ def check(root: Path) -> Report:
         for name, some in drawn.items():
             _, cut = tasks.positions(np.asarray(labels[some.raw][some.rows]), task)
             counts = np.bincount(cut, minlength=len(task.names)).tolist()
-            shares = ", ".join(f"{n} {c}" for n, c in zip(task.names, counts, strict=True))
+            shares = ", ".join(f"{n}: {c}" for n, c in zip(task.names, counts, strict=True))
             report.lines.append(f"{role} {name}: {len(cut)} images ({shares or 'none'})")
             images[role, name] = len(cut)
             where = f"{role} {name}"
@@ -214,8 +214,8 @@ def _trainings(
     # The prepared arrays and DVC's copy of them.
     if free < 2 * needed:
         report.problems.append(
-            f"{root.resolve()}: {free / 1e6:,.0f} MB are free, up to {2 * needed / 1e6:,.0f} MB are "
-            "needed; free some disk space"
+            f"{root.resolve()}: {free / 1e6:,.0f} MB are free, up to {2 * needed / 1e6:,.0f} MB "
+            "are needed; free some disk space"
         )
 
 
