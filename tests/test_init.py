@@ -153,7 +153,7 @@ def test_saved_model_as_source_cut_at_a_layer_of_choice(tmp_path: Path) -> None:
 
 def test_npz_with_published_parts_is_split_from_them(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    arrays = {
+    arrays: dict[str, Any] = {
         "x_train": random.integers(0, 256, (40, 9, 9), dtype=np.uint8),
         "y_train": np.arange(40) % 4,
         "x_test": random.integers(0, 256, (20, 9, 9), dtype=np.uint8),

@@ -199,7 +199,7 @@ def test_other_dataset_under_the_same_file_names_is_not_trusted(
         ),
         classes=("a", "b"),
     )
-    monkeypatch.setitem(catalogue.DATASETS, "known", known)  # type: ignore[arg-type]
+    monkeypatch.setitem(catalogue.DATASETS, "known", known)
     assert "unknown-0: holds the file of known; set dataset.sources" in refusal(
         tmp_path, serve().url
     )

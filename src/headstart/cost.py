@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from headstart.errors import UserError
 from headstart.params import Params
@@ -13,20 +14,22 @@ class Work:
     """A training as far as its cost goes.
 
     Attributes:
-        backbone_flops: Operations of one image's forward pass below the head; None if unknown.
+        backbone_flops: Operations of one image's forward pass below the head.
         head_flops: Operations of one image's forward pass through the head.
         images: Distinct training images.
         batch_size: Images an update.
         epochs: Epochs in all.
         frozen_epochs: How many of them leave the backbone frozen.
+        uncounted: Layers from elsewhere that cannot be counted; with any, `flops` is too low.
     """
 
-    backbone_flops: int | None
+    backbone_flops: int
     head_flops: int
     images: int
     batch_size: int
     epochs: int
     frozen_epochs: int = 0
+    uncounted: int = 0
 
     @property
     def updates(self) -> int:
@@ -34,24 +37,22 @@ class Work:
         return self.epochs * math.ceil(self.images / self.batch_size)
 
     @property
-    def flops(self) -> int | None:
+    def flops(self) -> int:
         """Operations as headstart runs it: features of a frozen backbone computed once an image."""
-        return self._flops(1 if self.frozen_epochs else 0)
+        passes = 1 if self.frozen_epochs else 0
+        return self._trained_flops + passes * self.images * self.backbone_flops
 
     @property
-    def flops_as_notebook(self) -> int | None:
+    def flops_as_notebook(self) -> int:
         """Operations as the notebook runs it: frozen layers computed anew in every epoch."""
-        return self._flops(self.frozen_epochs)
+        return self._trained_flops + self.frozen_epochs * self.images * self.backbone_flops
 
-    def _flops(self, passes: int) -> int | None:
-        """Returns all operations when the frozen backbone is computed in `passes` epochs."""
-        if self.backbone_flops is None:
-            return None
+    @property
+    def _trained_flops(self) -> int:
         # A layer that trains costs one forward and, backward, twice that (Kaplan et al. 2020,
         # "Scaling Laws for Neural Language Models", section 2.1). Validation is left out.
         backbone = (self.epochs - self.frozen_epochs) * self.backbone_flops
-        trained = 3 * self.images * (self.epochs * self.head_flops + backbone)
-        return trained + passes * self.images * self.backbone_flops
+        return 3 * self.images * (self.epochs * self.head_flops + backbone)
 
 
 def works(
@@ -79,10 +80,10 @@ def works(
     found = {}
     for name, (training, images) in trainings.items():
         *backbone, head = forward[name].values()
-        counted = [flops for flops in backbone if flops is not None]
         found[name] = Work(
-            backbone_flops=sum(counted) if len(counted) == len(backbone) else None,
+            backbone_flops=sum(flops or 0 for flops in backbone),
             head_flops=head or 0,
+            uncounted=backbone.count(None),
             images=images,
             batch_size=training.batch_size,
             epochs=training.epochs,
@@ -102,8 +103,8 @@ def record(
     *,
     parameters: Mapping[str, tuple[int, int]],
     transfer_uses_source: bool,
-) -> dict[str, dict[str, int | None]]:
-    """Returns the cost part of the run's record, by model; what is not known is None.
+) -> dict[str, dict[str, Any]]:
+    """Returns the cost part of the run's record, by model: whole numbers, None where unknown.
 
     Args:
         works: The trainings by model; the transfer's without the source's share. Without
@@ -111,15 +112,15 @@ def record(
         parameters: Trainable and total parameters by model.
         transfer_uses_source: False where the transfer's backbone was never trained.
     """
-    found: dict[str, dict[str, int | None]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, work in works.items():
         trainable, total = parameters[name]
         found[name] = {
             "trainable_parameters": trainable,
             "total_parameters": total,
             "updates": work.updates,
-            "flops": work.flops,
-            "flops_as_notebook": work.flops_as_notebook,
+            "flops": None if work.uncounted else work.flops,
+            "flops_as_notebook": None if work.uncounted else work.flops_as_notebook,
         }
     if "source" not in works:
         found["source"] = dict.fromkeys(found["baseline"])

@@ -292,7 +292,7 @@ def _opened(path: Path) -> "Iterator[Image]":
     Raises:
         UserError: The file is no PNG or JPEG, is damaged or claims too many pixels.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -311,7 +311,7 @@ def _opened(path: Path) -> "Iterator[Image]":
             OverflowError, ArithmeticError, zlib.error) as error:  # fmt: skip
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason = "" if isinstance(error, Image.UnidentifiedImageError) else f" ({error})"
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise UserError(f"{path}: is no PNG or JPEG image, or damaged{reason}") from error
     except Exception as error:
         if type(error).__module__ != "struct":  # struct.error of a cut header

@@ -156,7 +156,7 @@ def _own(path: Path) -> _Data:
         side = max(min(_SIDE, *heights, *widths), 8)
         size = (side, side)
     elif largest > _SIDE:
-        size = tuple(max(round(side * _SIDE / largest), 8) for side in seen.sizes[0])  # type: ignore[assignment]
+        size = tuple(max(round(side * _SIDE / largest), 8) for side in seen.sizes[0])
     return _Data(
         name="own",
         path=f"data/own/{path.resolve().name}",
