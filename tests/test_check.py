@@ -113,7 +113,7 @@ def test_difference_between_the_arms_is_told(prepared: Own) -> None:
         report = checking.check(prepared.root)
     finally:
         path.write_text(before)
-    assert report.warnings == ["not a fair comparison: the arms differ in epochs"]
+    assert "not a fair comparison: epochs differ between the arms" in report.warnings
 
 
 def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> None:
@@ -143,15 +143,14 @@ def test_silently_damaged_cache_is_found_named_and_mended(prepared: Own, tmp_pat
     os.utime(victim, ns=(when.st_atime_ns, when.st_mtime_ns))
     victim.chmod(0o444)
     # DVC itself sees nothing.
-    assert "up to date" in project.run("dvc", "status")
+    assert "up to date" in project.run("dvc", "status", "prepare")
     said = check(project, "--cache", status=1)
     assert str(victim) in said
     assert "1 damaged" in said
-    assert any(name in said for name in ("data/prepared/", "data/raw/"))
-    victim.unlink()
-    project.run("dvc", "repro", "--pull", "prepare")
+    # The command that the message gives mends it.
+    command = next(line for line in said.splitlines() if "cp -f" in line).split(": ")[-1]
+    project.run("sh", "-c", command)
     assert "0 damaged" in check(project, "--cache")
-    assert victim.exists()
 
 
 def test_check_takes_seconds(prepared: Own) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -281,12 +282,25 @@ def damaged(root: Path) -> tuple[int, list[str]]:
         count += 1
         named = path.parent.name + path.name.removesuffix(".dir")
         if artefacts.md5(path) != named:
-            what = names.get(path.parent.name + path.name, "a file of an earlier run")
-            messages.append(
-                f"{path}: is damaged ({what}); rm '{path}' and then `dvc repro --pull`, which "
-                "fetches it or makes it again"
-            )
+            messages.append(_mended(root, path, named, *names.get(named, ("", ""))))
     return count, messages
+
+
+def _mended(root: Path, path: Path, md5: str, out: str, stage: str) -> str:
+    """Returns what is damaged, and the command that mends it without a chance to lose more."""
+    if not out:
+        return f"{path}: is damaged, a file of an earlier run; forget it: rm -f {_quoted(path)}"
+    copy = root / out
+    if copy.is_file() and artefacts.md5(copy) == md5:
+        return f"{path}: is damaged, {out} is not: cp -f {_quoted(copy)} {_quoted(path)}"
+    return (
+        f"{path}: is damaged ({out}): rm -f {_quoted(path)}, then `dvc fetch` where a remote has "
+        f"it, else `dvc repro --force --single-item {stage}`"
+    )
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _cache(root: Path) -> Path:
@@ -302,8 +316,8 @@ def _cache(root: Path) -> Path:
     return root / done.stdout.strip()
 
 
-def _names(root: Path, folder: Path) -> dict[str, str]:
-    """Returns what the outputs in dvc.lock are called, by hash."""
+def _names(root: Path, folder: Path) -> dict[str, tuple[str, str]]:
+    """Returns what the outputs in dvc.lock are called and the stages that make them, by hash."""
     import yaml
 
     lock = root / "dvc.lock"
@@ -311,10 +325,11 @@ def _names(root: Path, folder: Path) -> dict[str, str]:
         return {}
     stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
     found = {}
-    for entry in (out for stage in stages.values() for out in stage.get("outs", [])):
-        found[entry.get("md5", "")] = entry["path"]
-        for relative, md5 in _listed(folder, str(entry.get("md5", ""))):
-            found[md5] = f"{entry['path']}/{relative}"
+    for stage, entry in ((name, out) for name in stages for out in stages[name].get("outs", [])):
+        md5 = str(entry.get("md5", ""))
+        found[md5.removesuffix(".dir")] = (entry["path"], stage)
+        for relative, file_md5 in _listed(folder, md5):
+            found[file_md5] = (f"{entry['path']}/{relative}", stage)
     return found
 
 

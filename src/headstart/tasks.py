@@ -186,9 +186,18 @@ def draw(
     }
     drawn: dict[str, Drawn] = {}
     for raw in dict.fromkeys(pools.values()):
-        left = np.arange(len(labels[raw]), dtype=np.int64)
+        total = len(labels[raw])
+        left = np.arange(total, dtype=np.int64)
+        share = 0.0
         for part in (part for part, pool in pools.items() if pool == raw):
-            count = _count(part, sizes[part], pool=raw, total=len(labels[raw]), left=len(left))
+            size = sizes[part]
+            if isinstance(size, float):
+                # Rounded together, so that fractions that make 1.0 take each image once.
+                count = round((share + size) * total) - round(share * total)
+                share += size
+            else:
+                count = size
+            _check_count(part, size, count, pool=raw, total=total, left=len(left))
             if how == "stratified":
                 chosen = _stratified(labels[raw][left], count, generator(seed, "split", part))
             else:
@@ -201,8 +210,7 @@ def draw(
 _POOL = {"train": "train", "valid": "train", "test": "test"}
 
 
-def _count(part: str, size: float, *, pool: str, total: int, left: int) -> int:
-    count = round(size * total) if isinstance(size, float) else size
+def _check_count(part: str, size: float, count: int, *, pool: str, total: int, left: int) -> None:
     of = {"all": "images", "train": "training images", "valid": "validation images"}
     there = f"{total} {of.get(pool, 'test images')}"
     if count < 1:
@@ -212,7 +220,6 @@ def _count(part: str, size: float, *, pool: str, total: int, left: int) -> int:
         raise UserError(
             f"params.yaml: dataset.{part}_size: {size} is more than there are: {there}{taken}"
         )
-    return count
 
 
 def _stratified(labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
