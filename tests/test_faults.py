@@ -14,6 +14,9 @@ from images import blobs
 from projects import ROOT, clean_environment, edit_params
 from test_init import Own, new
 
+# Many runs of whole pipelines.
+pytestmark = pytest.mark.timeout(1500)
+
 STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
 OUTPUTS = {
     "download": ["data/raw/digits"],

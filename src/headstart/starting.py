@@ -114,7 +114,7 @@ def create(
     values = _values(found, target_task, source_task, sources, source_model, layer)
     with _fresh(folder) as new:
         template = _template()
-        text = _edited((template / "params.yaml").read_text(encoding="utf-8"), values)
+        text = edited((template / "params.yaml").read_text(encoding="utf-8"), values)
         params.parse(text, "params.yaml")
         _write(new / "params.yaml", text)
         _write(new / "dvc.yaml", _pipeline(template, found.path, source_model))
@@ -257,7 +257,7 @@ def _network(shape: tuple[int, int, int]) -> str:
     return f"{{name: cnn, filters: {[16, 32, 64][:halvings]}, dense: [64], activation: relu}}"
 
 
-def _edited(text: str, values: Mapping[str, str]) -> str:
+def edited(text: str, values: Mapping[str, str]) -> str:
     """Returns a params.yaml with some values replaced by dotted key, comments kept."""
     lines = text.splitlines()
     for key, value in values.items():
