@@ -1,6 +1,6 @@
 # The plain commands behind each target stand in README.md.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock study claims ui serve plots screenshots clean
+.PHONY: help setup run demo test lint lock study claims ui serve plots screenshots clean
 
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -15,6 +15,11 @@ setup: ## make or refresh .venv from requirements.lock
 
 run: setup ## set up, then run the pipeline (dvc repro): table and verdict
 	@scripts/run.sh
+
+demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing to download: verdict
+	@rm -rf build/demo
+	@.venv/bin/headstart init build/demo --dataset digits
+	@cd build/demo && $(CURDIR)/.venv/bin/dvc repro
 
 test: setup ## set up, then run all tests
 	@.venv/bin/pytest

@@ -1,32 +1,49 @@
-"""Gets the published files of the dataset, decompressed and verified.
+"""Gets the raw data: published files, decompressed and verified, or images of one's own as arrays.
 
-Reads the sources in params.yaml; writes data/raw/<dataset>/.
+Reads the sources in params.yaml or data/own/; writes data/raw/<dataset>/.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from headstart import datasets, params, tasks
+from headstart import catalogue, params, sources, tasks
 from headstart.errors import reported
+
+TRUSTED = Path("data/checksums.json")
 
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
-    dataset = datasets.DATASETS[settings.dataset.name]
+    chosen = settings.dataset
+    folder = Path("data/raw", chosen.name)
+    if chosen.name not in catalogue.DATASETS:
+        from headstart import gathering
+
+        shutil.rmtree(folder, ignore_errors=True)
+        if chosen.path is None:
+            gathering.digits(folder)
+        else:
+            gathering.own(
+                Path(chosen.path), folder, classes=chosen.classes, image_size=chosen.image_size
+            )
+        return
+    dataset = catalogue.DATASETS[chosen.name]
     # What no data could mend is refused before anything is fetched.
     tasks.source_and_target(
-        dataset.classes,
-        dataset.aliases,
+        dataset.classes if chosen.classes == "auto" else chosen.classes,
+        dataset.aliases if chosen.classes == "auto" else {},
         target_classes=settings.tasks.target_classes,
         source_classes=settings.tasks.source_classes,
     )
-    arrivals = datasets.download(
+    arrivals = sources.download(
         dataset,
-        settings.dataset.sources,
-        Path("data/raw", dataset.name),
+        dataset.sources if chosen.sources == "published" else chosen.sources,
+        folder,
         environment=os.environ,
+        trusted=TRUSTED,
     )
     for file in arrivals:
         origin = f"from {file.source}" if file.source else "already there"

@@ -14,7 +14,7 @@ from headstart import artefacts, cost, params, runtime, tracking
 from headstart.errors import reported
 
 METRICS, MODELS, PREPARED = Path("metrics"), Path("models"), Path("data/prepared")
-MODEL_NAMES = ("baseline", "transfer", "source")
+ARMS = ("baseline", "transfer")
 SHOWN_MISTAKES = 12
 
 
@@ -27,15 +27,15 @@ def main() -> None:
         tasks = artefacts.read_json(PREPARED / "classes.json")
         classes, source_classes = tasks["target"]["names"], tasks["source"]["names"]
         target = artefacts.read_part(PREPARED / "target", "test")
-        tests = {
-            "baseline": target,
-            "transfer": target,
-            "source": artefacts.read_part(PREPARED / "source", "test"),
-        }
-        models = {name: networks.load(MODELS / f"{name}.keras") for name in MODEL_NAMES}
-        losses = {name: training.loss(model, tests[name]) for name, model in models.items()}
+        tests = {"baseline": target, "transfer": target}
+        # A network from elsewhere has no source task here, and no head for one.
+        adopted = settings.source_training.from_
+        if adopted is None:
+            tests["source"] = artefacts.read_part(PREPARED / "source", "test")
+        models = {name: networks.load(MODELS / f"{name}.keras") for name in (*ARMS, "source")}
+        losses = {name: training.loss(models[name], test) for name, test in tests.items()}
         probabilities = {
-            name: training.predict(model, tests[name].images) for name, model in models.items()
+            name: training.predict(models[name], test.images) for name, test in tests.items()
         }
         arms = probabilities["baseline"], probabilities["transfer"]
         answers = [evaluation.answers(arm) for arm in arms]
@@ -43,8 +43,9 @@ def main() -> None:
             name: dataclasses.asdict(
                 evaluation.scores(tests[name].labels, probabilities[name], loss=losses[name])
             )
-            for name in MODEL_NAMES
+            for name in tests
         }
+        scores.setdefault("source", dict.fromkeys(scores["baseline"]))
         verdict = evaluation.verdict(
             target.labels,
             *answers,
@@ -109,9 +110,10 @@ def main() -> None:
             "confidence": settings.evaluate.confidence,
             "unfair": unfair,
         }
+        taught = adopted or ", ".join(source_classes)
         page = report.page(
             record,
-            question=f"Does a network trained on {', '.join(source_classes)} have a head start on "
+            question=f"Does a network trained on {taught} have a head start on "
             f"telling {' from '.join(classes)}?",
             pictures=pictures,
             # Where the verified bytes came from is no part of the result.

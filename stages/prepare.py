@@ -6,6 +6,7 @@ Reads data/raw/<dataset>/; writes data/prepared/{source,target}/ and data/prepar
 from pathlib import Path
 
 import _checkout  # noqa: F401
+import numpy as np
 
 from headstart import artefacts, datasets, params, tasks
 from headstart.errors import reported, warn
@@ -16,41 +17,43 @@ PREPARED = Path("data/prepared")
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
-    dataset = datasets.DATASETS[settings.dataset.name]
+    chosen = settings.dataset
+    raw = datasets.read(chosen.name, Path("data/raw") / chosen.name, classes=chosen.classes)
     source, target = tasks.source_and_target(
-        dataset.classes,
-        dataset.aliases,
+        raw.classes,
+        raw.aliases,
         target_classes=settings.tasks.target_classes,
         source_classes=settings.tasks.source_classes,
     )
-    published = datasets.load(dataset, Path("data/raw") / dataset.name)
-    sizes = settings.dataset
-    tasks.check_sizes(
-        train_size=sizes.train_size,
-        valid_size=sizes.valid_size,
-        test_size=sizes.test_size,
-        published_train=len(published[0]),
-        published_test=len(published[2]),
+    parts = tasks.draw(
+        {name: part.labels for name, part in raw.parts.items()},
+        how=chosen.split,
+        train_size=chosen.train_size,
+        valid_size=chosen.valid_size,
+        test_size=chosen.test_size,
+        seed=chosen.split_seed,
     )
-    parts = tasks.split(
-        published,
-        train_size=sizes.train_size,
-        valid_size=sizes.valid_size,
-        test_size=sizes.test_size,
-    )
+    for warning in datasets.check(raw, parts, max_duplicates=chosen.max_duplicates):
+        warn(warning)
     classes = {}
     for role, task in {"source": source, "target": target}.items():
         counts = {}
-        for name, part in parts.items():
-            cut = tasks.cut(part, task)
-            for warning in tasks.check_classes(cut, task, where=f"{role} {name}"):
+        for name, drawn in parts.items():
+            part = raw.parts[drawn.raw]
+            positions, labels = tasks.positions(np.asarray(part.labels[drawn.rows]), task)
+            for warning in tasks.check_classes(Part(labels, labels), task, where=f"{role} {name}"):
                 warn(warning)
-            images = datasets.normalise(cut.images)
-            artefacts.write_part(PREPARED / role, name, Part(images, cut.labels))
-            counts[name] = len(cut.labels)
+            artefacts.write_blocks(
+                PREPARED / role / f"{name}_images.npy",
+                datasets.normalised(part.images, drawn.rows[positions], white=raw.white),
+                shape=(len(labels), *part.images.shape[1:]),
+                dtype=np.float32,
+            )
+            artefacts.write_array(PREPARED / role / f"{name}_labels.npy", labels)
+            counts[name] = len(labels)
         classes[role] = {"numbers": task.numbers, "names": task.names}
         sums = ", ".join(f"{count} {name}" for name, count in counts.items())
-        print(f"{role} task: {', '.join(task.names)}: {sums}")
+        print(f"{role} task: {', '.join(task.names) or 'none'}: {sums}")
     artefacts.write_json(PREPARED / "classes.json", classes)
 
 

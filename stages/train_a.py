@@ -16,8 +16,25 @@ def main() -> None:
     settings = params.load(Path("params.yaml"))
     with tracking.recorder(stage="train_a", root=Path.cwd()) as run:
         runtime.fix(settings.seed)
-        from headstart import networks, training
+        from headstart import adopting, networks, training
 
+        if settings.source_training.from_ is not None:
+            images = artefacts.read_array(Path("data/prepared/source/train_images.npy"))
+            model, cut = adopting.adopt(
+                Path(settings.source_training.from_),
+                layer=settings.source_training.layer,
+                image_shape=images.shape[1:],
+                input_range=settings.source_training.input_range,
+            )
+            print(
+                f"source network: {settings.source_training.from_}, cut at the layer {cut}: "
+                f"{model.output_shape[1]} features, {networks.parameters(model)[1]} parameters; "
+                "what it cost is unknown"
+            )
+            artefacts.write_model(Path("models/source.keras"), model)
+            artefacts.write_history(Path("models/source.history.csv"), [])
+            run.finish()
+            return
         train = artefacts.read_part(Path("data/prepared/source"), "train")
         valid = artefacts.read_part(Path("data/prepared/source"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["source"]["names"])

@@ -27,7 +27,7 @@ def main() -> None:
             train,
             valid,
             source=networks.load(Path("models/source.keras")) if trained else None,
-            network=settings.network,
+            network=settings.network if settings.source_training.from_ is None else None,
             units=networks.output_units(classes),
             activation=params.output_activation(classes),
             settings=settings.transfer_training,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from projects import ROOT, SMALL, Project, edit_params, new_checkout
 
-from headstart import datasets, params
+from headstart import catalogue, params, sources
 
 
 @pytest.fixture(scope="session")
@@ -14,8 +14,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published Fashion-MNIST files, from this checkout's data/ or as a user gets them."""
     settings = params.load(ROOT / "params.yaml")
     folder = tmp_path_factory.mktemp("raw") / "fashion_mnist"
-    sources = (str(ROOT / "data/raw/fashion_mnist"), *settings.dataset.sources)
-    datasets.download(datasets.FASHION_MNIST, sources, folder, environment=os.environ)
+    places = (str(ROOT / "data/raw/fashion_mnist"), *settings.dataset.sources)
+    sources.download(catalogue.FASHION_MNIST, places, folder, environment=os.environ)
     os.environ["HEADSTART_TEST_RAW"] = str(folder)
     return folder
 

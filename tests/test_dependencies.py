@@ -25,6 +25,8 @@ HOUSE = [
     "cli",
     "charts",
     "cache",
+    "checking",
+    "starting",
     "tracking",
     "serving",
     "report",
@@ -33,10 +35,14 @@ HOUSE = [
     "grafting",
     "training",
     "networks",
+    "adopting",
     "evaluation",
     "cost",
     "tasks",
+    "gathering",
+    "sources",
     "datasets",
+    "catalogue",
     "artefacts",
     "parts",
     "params",
@@ -45,7 +51,7 @@ HOUSE = [
     "errors",
 ]
 # Only these import TensorFlow, so that everything else starts in a moment.
-WITH_TENSORFLOW = {"grafting", "networks", "replicas", "runtime", "training"}
+WITH_TENSORFLOW = {"adopting", "grafting", "networks", "replicas", "runtime", "training"}
 
 
 def files_of(module: str) -> list[Path]:

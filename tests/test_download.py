@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart import datasets
+from headstart import catalogue, datasets, sources
 from headstart.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,12 +42,12 @@ NAMES = list(CONTENT)
 IMAGES = NAMES[0]
 
 
-def _published(name: str) -> datasets.PublishedFile:
+def _published(name: str) -> catalogue.PublishedFile:
     content = CONTENT[name]
-    return datasets.PublishedFile(name, len(content), hashlib.sha256(content).hexdigest())
+    return catalogue.PublishedFile(name, len(content), hashlib.sha256(content).hexdigest())
 
 
-TINY = datasets.Dataset(
+TINY = catalogue.Dataset(
     name="tiny",
     files=(
         _published(NAMES[0]),
@@ -208,7 +208,7 @@ def no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr(datasets, "_BACKOFF_SECONDS", (0.01, 0.02, 0.04))
+    monkeypatch.setattr(sources, "_BACKOFF_SECONDS", (0.01, 0.02, 0.04))
     yield
     assert list(temporary.iterdir()) == []
 
@@ -250,14 +250,14 @@ def stocked(folder: Path, *, suffix: str = "", content: Mapping[str, bytes] | No
 
 
 def get(
-    folder: Path, *sources: str, timeout: float = 5.0, **environment: str
-) -> list[datasets.Arrival]:
-    return datasets.download(TINY, sources, folder, environment=environment, timeout=timeout)
+    folder: Path, *addresses: str, timeout: float = 5.0, **environment: str
+) -> list[sources.Arrival]:
+    return sources.download(TINY, addresses, folder, environment=environment, timeout=timeout)
 
 
-def refusal(folder: Path, *sources: str, timeout: float = 5.0, **environment: str) -> str:
+def refusal(folder: Path, *addresses: str, timeout: float = 5.0, **environment: str) -> str:
     with pytest.raises(UserError) as caught:
-        get(folder, *sources, timeout=timeout, **environment)
+        get(folder, *addresses, timeout=timeout, **environment)
     return str(caught.value)
 
 
@@ -360,8 +360,8 @@ def test_server_that_hangs_or_drips_costs_seconds_and_is_asked_once(
 def test_slow_server_that_keeps_sending_is_waited_for(
     serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "_LEAST_BYTES", 500)
-    monkeypatch.setattr(datasets, "_WEB_CHUNK", 100)
+    monkeypatch.setattr(sources, "_LEAST_BYTES", 500)
+    monkeypatch.setattr(sources, "_WEB_CHUNK", 100)
 
     def slow(handler: Handler, name: str, compressed: bool) -> None:
         body = CONTENT[name]
@@ -571,12 +571,12 @@ def test_mirror_that_fails_is_named_and_the_sources_follow(
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "ten"])
 def test_timeout_that_is_none_is_refused(folder: Path, text: str) -> None:
     with pytest.raises(UserError, match=f"HEADSTART_TIMEOUT={text}: .*seconds"):
-        datasets.download(TINY, [], folder, environment={"HEADSTART_TIMEOUT": text})
+        sources.download(TINY, [], folder, environment={"HEADSTART_TIMEOUT": text})
 
 
 def test_timeout_in_the_environment_holds(serve: Serve, folder: Path) -> None:
     with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
-        datasets.download(TINY, [serve(hang).url], folder, environment={"HEADSTART_TIMEOUT": "0.2"})
+        sources.download(TINY, [serve(hang).url], folder, environment={"HEADSTART_TIMEOUT": "0.2"})
 
 
 def test_credentials_reach_the_server_and_no_message(
@@ -614,7 +614,7 @@ def test_credentials_are_masked_when_the_server_cannot_be_reached(folder: Path) 
     ],
 )
 def test_masking_leaves_all_but_secrets(text: str, shown: str) -> None:
-    assert datasets.masked(text) == shown
+    assert sources.masked(text) == shown
 
 
 def test_folder_in_whose_place_a_file_stands_is_named(tmp_path: Path) -> None:
@@ -658,7 +658,7 @@ needs_apt = pytest.mark.skipif(
 
 @needs_apt
 def test_debian_package_gives_the_published_bytes_and_leaves_nothing(folder: Path) -> None:
-    arrivals = datasets.download(
+    arrivals = sources.download(
         datasets.FASHION_MNIST, ["apt:dataset-fashion-mnist"], folder, environment={}
     )
     assert [arrival.source for arrival in arrivals] == ["apt:dataset-fashion-mnist"] * 4

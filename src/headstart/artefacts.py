@@ -5,11 +5,12 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -32,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
     A failure leaves what was at `path` as it was and nothing beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=f".part{path.suffix}", dir=path.parent)
+    _sweep(path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(), suffix=f".part{path.suffix}", dir=path.parent)
     os.close(handle)
     part = Path(name)
     try:
@@ -44,6 +46,24 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _prefix() -> str:
+    return f".{os.getpid()}-"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left half-written; another that lives goes on undisturbed."""
+    for part in folder.glob(".*-*.part*"):
+        pid = part.name[1:].partition("-")[0]
+        if not pid.isdecimal() or int(pid) == os.getpid():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, OverflowError):
+            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(True)
+        except PermissionError:  # It lives, and is another user's.
+            continue
 
 
 def _umask() -> int:
@@ -58,12 +78,47 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(part, array, allow_pickle=False)
 
 
+def write_blocks(
+    path: Path, blocks: Iterable[np.ndarray], *, shape: tuple[int, ...], dtype: Any
+) -> None:
+    """Writes `blocks`, one after another along the first axis, as one `.npy` array.
+
+    Memory holds one block at a time, and the bytes are those that `np.save` writes.
+    """
+    kind = np.dtype(dtype)
+    rows = 0
+    with replacing(path) as part, part.open("wb") as file:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(kind),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            if block.dtype != kind or block.shape[1:] != shape[1:]:
+                raise ValueError(f"a block of {block.dtype} {block.shape} in {kind} {shape}")
+            rows += len(block)
+            file.write(np.ascontiguousarray(block).data)
+        if rows != shape[0]:
+            raise ValueError(f"{rows} rows for an array of shape {shape}")
+
+
 def read_array(path: Path) -> np.ndarray:
     """Returns the array in the `.npy` file `path`, memory-mapped and read-only."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            # Nothing cannot be mapped.
+            empty = 0 in _npy_shape(file)
+        return np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError) as error:
         raise UserError(f"{path}: {_reason(error)}; `dvc repro` makes it again") from error
+
+
+def _npy_shape(file: BinaryIO) -> tuple[int, ...]:
+    if np.lib.format.read_magic(file) != (1, 0):
+        return ()
+    shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
+    return shape
 
 
 def write_part(folder: Path, name: str, part: Part) -> None:
@@ -95,10 +150,12 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: {_reason(error)}; `dvc repro` makes it again") from error
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `rows` as CSV with the first row's keys as header."""
+def write_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = ()
+) -> None:
+    """Writes `rows` as CSV with the first row's keys as header, or `columns` where given."""
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=list(columns or rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -114,7 +171,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def write_history(path: Path, history: Iterable[Mapping[str, float]]) -> None:
     """Writes a training history, a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy."""
-    write_table(path, list(history))
+    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+    write_table(path, list(history), columns=columns)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -131,7 +189,7 @@ def write_model(path: Path, model: SavesItself) -> None:
     Keras puts dates into the zip, `date_saved` into metadata.json and Python's `id()` as
     `shared_object_id` into config.json: all three are replaced by fixed values.
     """
-    with replacing(path) as part, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with replacing(path) as part, _folder_beside(path) as folder:
         saved = Path(folder) / path.name
         model.save(saved)
         with zipfile.ZipFile(saved) as old, zipfile.ZipFile(part, "w") as new:
@@ -139,6 +197,10 @@ def write_model(path: Path, model: SavesItself) -> None:
                 member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 member.external_attr = 0o644 << 16
                 new.writestr(member, _without_chance(name, old.read(name)))
+
+
+def _folder_beside(path: Path) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix=_prefix(), suffix=".part", dir=path.parent)
 
 
 def _without_chance(name: str, content: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from headstart.errors import UserError
 from headstart.params import Params
@@ -19,6 +20,7 @@ class Work:
         batch_size: Images an update.
         epochs: Epochs in all.
         frozen_epochs: How many of them leave the backbone frozen.
+        uncounted: Layers from elsewhere that cannot be counted; with any, `flops` is too low.
     """
 
     backbone_flops: int
@@ -27,6 +29,7 @@ class Work:
     batch_size: int
     epochs: int
     frozen_epochs: int = 0
+    uncounted: int = 0
 
     @property
     def updates(self) -> int:
@@ -55,11 +58,11 @@ class Work:
 def works(
     settings: Params,
     *,
-    forward: Mapping[str, Mapping[str, int]],
+    forward: Mapping[str, Mapping[str, int | None]],
     source_images: int,
     target_images: int,
 ) -> dict[str, Work]:
-    """Returns the three trainings of a run, by model.
+    """Returns the trainings of a run, by model: three, or two where the source is from elsewhere.
 
     Args:
         settings: The run's parameters.
@@ -72,12 +75,15 @@ def works(
         "transfer": (settings.transfer_training, target_images),
         "source": (settings.source_training, source_images),
     }
+    if settings.source_training.from_ is not None:
+        del trainings["source"]
     found = {}
     for name, (training, images) in trainings.items():
         *backbone, head = forward[name].values()
         found[name] = Work(
-            backbone_flops=sum(backbone),
-            head_flops=head,
+            backbone_flops=sum(flops or 0 for flops in backbone),
+            head_flops=head or 0,
+            uncounted=backbone.count(None),
             images=images,
             batch_size=training.batch_size,
             epochs=training.epochs,
@@ -97,27 +103,33 @@ def record(
     *,
     parameters: Mapping[str, tuple[int, int]],
     transfer_uses_source: bool,
-) -> dict[str, dict[str, int]]:
-    """Returns the cost part of the run's record, by model.
+) -> dict[str, dict[str, Any]]:
+    """Returns the cost part of the run's record, by model: whole numbers, None where unknown.
 
     Args:
-        works: The trainings by model; the transfer's without the source's share.
+        works: The trainings by model; the transfer's without the source's share. Without
+            "source", what it cost elsewhere is unknown.
         parameters: Trainable and total parameters by model.
         transfer_uses_source: False where the transfer's backbone was never trained.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, work in works.items():
         trainable, total = parameters[name]
         found[name] = {
             "trainable_parameters": trainable,
             "total_parameters": total,
             "updates": work.updates,
-            "flops": work.flops,
-            "flops_as_notebook": work.flops_as_notebook,
+            "flops": None if work.uncounted else work.flops,
+            "flops_as_notebook": None if work.uncounted else work.flops_as_notebook,
         }
-    share = works["source"].flops if transfer_uses_source else 0
-    found["transfer"]["flops_with_source"] = works["transfer"].flops + share
-    found["transfer"]["flops_as_notebook_with_source"] = works["transfer"].flops_as_notebook + share
+    if "source" not in works:
+        found["source"] = dict.fromkeys(found["baseline"])
+        found["source"]["total_parameters"] = parameters["source"][1]
+    share = found["source"]["flops"] if transfer_uses_source else 0
+    for key in ("flops", "flops_as_notebook"):
+        own = found["transfer"][key]
+        together = None if own is None or share is None else own + share
+        found["transfer"][f"{key}_with_source"] = together
     return found
 
 

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 
-from headstart import cost, networks, seeds, training
+from headstart import adopting, cost, networks, seeds, training
 from headstart.errors import UserError
 from headstart.params import Cnn, Mlp, Training
 from headstart.parts import Part
@@ -67,12 +67,37 @@ def features(model: keras.Sequential, images: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _grafted(
+    source: keras.Model | None,
+    image_shape: tuple[int, ...],
+    network: Mlp | Cnn | None,
+    *,
+    units: int,
+    activation: str,
+    seed: int,
+) -> keras.Model:
+    if network is None:
+        if source is None:
+            raise UserError(
+                "params.yaml: transfer.strategy: random_frozen is the control for a source network "
+                "trained here; with source_training.from write frozen, finetune or gradual"
+            )
+        model = adopting.with_head(source, units=units, activation=activation, head=networks.HEAD)
+        networks.initialise_head(model, seed=seed, name="target")
+        return model
+    model = networks.build(image_shape, network, units=units, activation=activation)
+    networks.initialise(model, seed=seed, backbone="target", head="target")
+    if source is not None:
+        graft(model, source)
+    return model
+
+
 def train_grafted(
     train: Part,
     valid: Part,
     *,
     source: keras.Model | None,
-    network: Mlp | Cnn,
+    network: Mlp | Cnn | None,
     units: int,
     activation: str,
     settings: Training,
@@ -98,7 +123,7 @@ def train_grafted(
         valid: The same, to validate on.
         source: The trained source network; None for `random_frozen`, whose backbone keeps
             its initial weights.
-        network: The backbone.
+        network: The backbone; None where `source` is one as it is, from elsewhere.
         units: Units of the new head.
         activation: Activation of the new head.
         settings: Budget and optimiser.
@@ -108,10 +133,9 @@ def train_grafted(
         seed: Keys the initial weights and the order of the samples.
         on_epoch: Called after every epoch with its row of the history.
     """
-    model = networks.build(train.images.shape[1:], network, units=units, activation=activation)
-    networks.initialise(model, seed=seed, backbone="target", head="target")
-    if source is not None:
-        graft(model, source)
+    model = _grafted(
+        source, train.images.shape[1:], network, units=units, activation=activation, seed=seed
+    )
     order = functools.partial(seeds.epoch_order, count=len(train.labels), seed=seed, task="target")
     history: training.History = []
     frozen = cost.frozen_epochs(strategy, settings.epochs, frozen_fraction=frozen_fraction)

@@ -1,5 +1,7 @@
 """Backbones and heads: building, initial weights, cost of a forward pass."""
 
+import math
+import warnings
 from pathlib import Path
 
 import keras
@@ -71,13 +73,21 @@ def initialise(model: keras.Sequential, *, seed: int, backbone: str, head: str) 
         backbone: Name of the backbone's draw, such as "source" or "target".
         head: Name of the head's draw.
     """
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        name = (head, "head") if layer.name == HEAD else (backbone, "backbone", layer.name)
-        glorot = keras.initializers.GlorotUniform(seeds.integer(seed, *name, "initialisation"))
-        layer.kernel.assign(glorot(layer.kernel.shape))
-        layer.bias.assign(np.zeros(layer.bias.shape, dtype="float32"))
+    for layer in model.layers[:-1]:
+        if layer.weights:
+            _draw(layer, seed, backbone, "backbone", layer.name)
+    initialise_head(model, seed=seed, name=head)
+
+
+def initialise_head(model: keras.Model, *, seed: int, name: str) -> None:
+    """Draws the initial weights of the head alone, as `initialise` does."""
+    _draw(model.layers[-1], seed, name, "head")
+
+
+def _draw(layer: keras.layers.Layer, seed: int, *name: str) -> None:
+    glorot = keras.initializers.GlorotUniform(seeds.integer(seed, *name, "initialisation"))
+    layer.kernel.assign(glorot(layer.kernel.shape))
+    layer.bias.assign(np.zeros(layer.bias.shape, dtype="float32"))
 
 
 def load(path: Path) -> keras.Model:
@@ -87,7 +97,10 @@ def load(path: Path) -> keras.Model:
         UserError: There is no such file, or it is not a Keras model.
     """
     try:
-        model: keras.Model = keras.models.load_model(path, safe_mode=True)
+        with warnings.catch_warnings():
+            # An optimiser saved with frozen layers; nothing is trained further here.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            model: keras.Model = keras.models.load_model(path, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if not path.is_file():
             raise UserError(f"{path}: there is no such file; `dvc repro` makes it") from error
@@ -98,21 +111,47 @@ def load(path: Path) -> keras.Model:
     return model
 
 
-def forward_flops(model: keras.Model) -> dict[str, int]:
+def forward_flops(model: keras.Model) -> dict[str, int | None]:
     """Returns the floating-point operations of one image's forward pass, by layer name.
 
-    Counts the multiply-adds of dense and convolutional kernels, 2 each; biases, activations
-    and pooling are below a hundredth of that and left out, as is usual.
+    Counts the multiply-adds of dense and convolutional kernels, 2 each; biases, activations,
+    normalisation and pooling are below a hundredth of that and left out, as is usual. None
+    stands for a layer that we cannot count; such are only in networks from elsewhere.
     """
-    flops = {}
-    for layer in model.layers:
-        positions = 1
-        if isinstance(layer, keras.layers.Conv2D):
-            _, height, width, _ = layer.output.shape
-            positions = height * width
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            flops[layer.name] = 2 * positions * int(np.prod(layer.kernel.shape))
-    return flops
+    found = {layer.name: _forward_flops(layer) for layer in model.layers if layer.weights}
+    return {name: flops for name, flops in found.items() if flops != 0}
+
+
+def _forward_flops(layer: keras.layers.Layer) -> int | None:
+    if isinstance(layer, keras.Model):
+        parts = [_forward_flops(part) for part in layer.layers if part.weights]
+        return None if None in parts else sum(part for part in parts if part)
+    if isinstance(layer, _CHEAP):
+        return 0
+    if not isinstance(layer, _COUNTED):
+        return None
+    # Where a layer is used twice its shape is that of the first use.
+    shape = layer._inbound_nodes[0].outputs[0].shape[1:-1]
+    if None in shape:
+        return None
+    kernels = [weight for weight in layer.weights if weight.name.endswith("kernel")]
+    return 2 * math.prod(shape) * sum(int(np.prod(kernel.shape)) for kernel in kernels)
+
+
+_CHEAP = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.Normalization,
+    keras.layers.PReLU,
+)
+_COUNTED = (
+    keras.layers.Dense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
 
 
 def parameters(model: keras.Model) -> tuple[int, int]:

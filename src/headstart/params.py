@@ -1,6 +1,6 @@
 """`params.yaml` as typed, validated values. Holds no default: every value stands in the file."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -21,6 +21,7 @@ _MOST_EPOCHS = 100_000
 _MOST_IMAGES = 100_000_000
 _MOST_UNITS = 65_536
 _MOST_LAYERS = 64
+_MOST_SIDE = 4096
 
 
 def _a_number(value: Any) -> Any:
@@ -47,11 +48,93 @@ def _classes(values: Any) -> tuple[int | str, ...]:
 
 
 def _others_or_classes(values: Any) -> str | tuple[int | str, ...]:
-    if values == "others":
-        return "others"
+    if values in ("others", "none"):
+        return str(values)
     if isinstance(values, str):
-        raise ValueError("is not allowed; allowed are others, or a list of two or more classes")
+        raise ValueError(
+            "is not allowed; allowed are others, or a list of two or more classes, or none where "
+            "source_training.from names a network"
+        )
     return _classes(values)
+
+
+def _sources(values: Any) -> Any:
+    if values == "published":
+        return values
+    if not isinstance(values, tuple):
+        raise ValueError("is not allowed; allowed are published, or a list of one or more sources")
+    if not values:
+        raise ValueError("has too few entries (0); at least 1 needed")
+    for value in values:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"holds {value!r}, which is not text")
+    return values
+
+
+def _image_size(value: Any) -> Any:
+    if value == "auto":
+        return value
+    sides = value if isinstance(value, tuple) else ()
+    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or not all(1 <= side <= _MOST_SIDE for side in sides):
+        raise ValueError(
+            f"is not allowed; allowed are auto, or [height, width] in pixels, 1 to {_MOST_SIDE}"
+        )
+    return value
+
+
+def _class_names(value: Any) -> Any:
+    if value == "auto":
+        return value
+    if not isinstance(value, tuple):
+        raise ValueError("is not allowed; allowed are auto, or a list of class names")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"holds {name!r}, which is not a name; put names in quotes")
+    folded = [name.casefold() for name in value]
+    twice = sorted({name for name in value if folded.count(name.casefold()) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    if len(value) < 2:
+        raise ValueError("names fewer than two classes")
+    return value
+
+
+def _size(value: Any) -> Any:
+    value = _a_number(value)
+    if isinstance(value, int) and 1 <= value <= _MOST_IMAGES:
+        return value
+    if isinstance(value, float) and 0 < value <= 1:
+        return value
+    raise ValueError(
+        f"must be 1 or more and at most {_MOST_IMAGES} images, or a fraction with a decimal point, "
+        "above 0.0 and up to 1.0"
+    )
+
+
+def _own_path(value: Any) -> Any:
+    if value is None:
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("is not a path; write the folder or .npz file, or null for none")
+    path = PurePosixPath(value)
+    if path.parts[:2] != ("data", "own") or len(path.parts) < 3 or ".." in path.parts:
+        raise ValueError(
+            "is not below data/own/, where DVC sees that an image came or went; copy it there"
+        )
+    return value
+
+
+def _own_network(value: Any) -> Any:
+    if value is None:
+        return value
+    path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath()
+    if path.parts[:2] != ("models", "own") or path.suffix != ".keras" or ".." in path.parts:
+        raise ValueError(
+            "is not a .keras file below models/own/, where DVC sees that it changed; copy it "
+            "there, or write null to train the source network"
+        )
+    return value
 
 
 Whole = Annotated[int, BeforeValidator(_a_number)]
@@ -59,10 +142,12 @@ Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)
 Epochs = Annotated[Whole, Field(ge=1, le=_MOST_EPOCHS)]
 BatchSize = Annotated[Whole, Field(ge=1, le=_MOST_IMAGES)]
 Images = Annotated[Whole, Field(ge=1, le=_MOST_IMAGES)]
+Size = Annotated[int | float, PlainValidator(_size)]
 LearningRate = Annotated[Number, Field(gt=0, le=1000)]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Units = Annotated[Whole, Field(ge=1, le=_MOST_UNITS)]
 Widths = Annotated[tuple[Units, ...], Field(max_length=_MOST_LAYERS)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
 Optimizer = Literal["sgd", "adam"]
 Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Classes = Annotated[tuple[int | str, ...], PlainValidator(_classes)]
@@ -80,7 +165,7 @@ class _Section(BaseModel):
 
 
 class Dataset(_Section):
-    """Which images, where they come from, and how many go into each part."""
+    """A published dataset in its published order, as the study takes it."""
 
     name: Literal["fashion_mnist"]
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -89,12 +174,38 @@ class Dataset(_Section):
     test_size: Images
 
 
+class ProjectDataset(_Section):
+    """Which images, where they come from, and how many go into each part."""
+
+    name: Literal["fashion_mnist", "mnist", "kmnist", "digits", "own"]
+    path: Annotated[str | None, PlainValidator(_own_path)]
+    classes: Annotated[Literal["auto"] | tuple[str, ...], PlainValidator(_class_names)]
+    image_size: Annotated[Literal["auto"] | tuple[int, int], PlainValidator(_image_size)]
+    sources: Annotated[Literal["published"] | tuple[str, ...], PlainValidator(_sources)]
+    split: Literal["published", "stratified", "folders"]
+    split_seed: Seed
+    train_size: Size
+    valid_size: Size
+    test_size: Size
+    max_duplicates: Annotated[Whole, Field(ge=0, le=_MOST_IMAGES)]
+
+    @model_validator(mode="after")
+    def _own_data_has_a_path(self) -> Self:
+        if self.name == "own" and self.path is None:
+            raise _Refused("dataset.path", None, "data/own/FOLDER or data/own/FILE.npz")
+        if self.name != "own" and self.path is not None:
+            raise _Refused("dataset.path", self.path, f"null, since dataset.name is {self.name}")
+        if self.name != "own" and self.image_size != "auto":
+            raise _Refused("dataset.image_size", self.image_size, "auto: only own images are sized")
+        return self
+
+
 class Tasks(_Section):
     """Which classes make the target task, and which the source task."""
 
     target_classes: Classes
     source_classes: Annotated[
-        Literal["others"] | tuple[int | str, ...], PlainValidator(_others_or_classes)
+        Literal["others", "none"] | tuple[int | str, ...], PlainValidator(_others_or_classes)
     ]
 
 
@@ -122,6 +233,14 @@ class Training(_Section):
     batch_size: BatchSize
     optimizer: Optimizer
     learning_rate: LearningRate
+
+
+class SourceTraining(Training):
+    """How the source network comes about: trained here, or a network that exists, cut."""
+
+    from_: Annotated[str | None, PlainValidator(_own_network), Field(alias="from")]
+    layer: Annotated[str, Field(min_length=1)]
+    input_range: tuple[Number, Number]
 
 
 class Overrides(_Section):
@@ -164,11 +283,11 @@ class Evaluate(_Section):
 class Params(_Section):
     """All of `params.yaml`."""
 
-    seed: Annotated[Whole, Field(ge=0, lt=2**31)]
-    dataset: Dataset
+    seed: Seed
+    dataset: ProjectDataset
     tasks: Tasks
     network: Annotated[Mlp | Cnn, Field(discriminator="name")]
-    source_training: Training
+    source_training: SourceTraining
     target_training: Training
     train_b: TrainB
     transfer: Transfer
@@ -181,6 +300,24 @@ class Params(_Section):
                 "train_b.output_activation",
                 "sigmoid",
                 "auto or softmax, since tasks.target_classes names three or more classes",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _source_network_comes_from_somewhere(self) -> Self:
+        adopted = self.source_training.from_ is not None
+        if adopted and self.transfer.strategy == "random_frozen":
+            raise _Refused(
+                "transfer.strategy",
+                "random_frozen",
+                "frozen, finetune or gradual with source_training.from: it is the control for a "
+                "source network that was trained here",
+            )
+        if self.tasks.source_classes == "none" and self.source_training.from_ is None:
+            raise _Refused(
+                "tasks.source_classes",
+                "none",
+                "others or a list of classes, since source_training.from names no network",
             )
         return self
 
@@ -234,7 +371,7 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
     }[stage]
     found: dict[str, Any] = {"seed": params.seed}
     found |= {f"network.{key}": value for key, value in params.network.model_dump().items()}
-    found |= training.model_dump()
+    found |= _training(training)
     if stage == "train_b":
         found["output_activation"] = output_activation(
             len(params.tasks.target_classes), params.train_b.output_activation
@@ -245,6 +382,15 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
             found["frozen_fraction"] = params.transfer.frozen_fraction
             found["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
     return {key: list(v) if isinstance(v, tuple) else v for key, v in found.items()}
+
+
+def _training(training: Training) -> dict[str, Any]:
+    if not isinstance(training, SourceTraining):
+        return training.model_dump()
+    if training.from_ is None:
+        return training.model_dump(exclude={"from_", "layer", "input_range"})
+    # Nothing is trained: the file is named by its hash among the data.
+    return training.model_dump(include={"from_", "layer", "input_range"}, by_alias=True)
 
 
 def load(path: Path) -> Params:
@@ -376,7 +522,7 @@ def _section(steps: list[str], location: tuple[Any, ...]) -> type[BaseModel]:
 
 
 def _allowed(section: type[BaseModel]) -> str:
-    return ", ".join(section.model_fields)
+    return ", ".join(field.alias or name for name, field in section.model_fields.items())
 
 
 def _shown(value: Any) -> str:

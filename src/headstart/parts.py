@@ -1,4 +1,4 @@
-"""The one shape in which images and labels travel together."""
+"""The shapes in which images and labels travel together."""
 
 from dataclasses import dataclass
 
@@ -11,3 +11,11 @@ class Part:
 
     images: np.ndarray
     labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Which images make one of train, valid and test: rows (k,) int64 of the raw part `raw`."""
+
+    raw: str
+    rows: np.ndarray

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.errors import UserError
-from headstart.parts import Part
+from headstart.parts import Drawn, Part
+from headstart.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ def source_and_target(
             classes are left for the source task.
     """
     target = _numbers(names, aliases, target_classes, key="tasks.target_classes")
-    if source_classes == "others":
+    if source_classes == "none":
+        source: tuple[int, ...] = ()
+    elif source_classes == "others":
         source = tuple(number for number in range(len(names)) if number not in target)
         if len(source) < 2:
             raise UserError(
                 f"params.yaml: tasks.target_classes: {list(target_classes)} leaves {len(source)} "
-                f"of the {len(names)} classes for the source task; leave at least two"
+                f"of the {len(names)} classes for the source task; leave at least two, or "
+                "bring a network (source_training.from, with tasks.source_classes: none)"
             )
     else:
         source = _numbers(names, aliases, source_classes, key="tasks.source_classes")
@@ -127,11 +131,122 @@ def split(
 
 def cut(part: Part, task: Task) -> Part:
     """Returns the images of the task's classes, in their order, with labels from 0 (int64)."""
-    label_of = np.full(256, -1, dtype=np.int64)
-    label_of[list(task.numbers)] = np.arange(len(task.numbers))
-    labels = label_of[part.labels]
-    chosen = labels >= 0
-    return Part(images=part.images[chosen], labels=labels[chosen])
+    chosen, labels = positions(part.labels, task)
+    return Part(images=part.images[chosen], labels=labels)
+
+
+def draw(
+    labels: Mapping[str, np.ndarray],
+    *,
+    how: str,
+    train_size: float,
+    valid_size: float,
+    test_size: float,
+    seed: int,
+) -> dict[str, Drawn]:
+    """Returns which images make `train`, `valid` and `test`.
+
+    `published`: the first images of the published training part validate, the next train, and the
+    first of the test part test, as in the notebook (cells 9 to 13); of images that nobody has
+    divided, the ones after that test. `stratified`: the same, but drawn, each class in proportion
+    as nearly as whole images allow. `folders`: the first images of the three given parts.
+
+    Args:
+        labels: Labels (n,) by raw part: "train" and "test", these and "valid", or "all".
+        how: One of the above.
+        train_size: Number of images, or as a float a fraction of what there is.
+        valid_size: The same.
+        test_size: The same.
+        seed: Keys the stratified draw.
+
+    Raises:
+        UserError: A part is missing, or has not as many images; names the key.
+    """
+    sizes = {"valid": valid_size, "train": train_size, "test": test_size}
+    three = {"train", "valid", "test"} <= labels.keys()
+    if how == "folders" and not three:
+        raise UserError(
+            f"params.yaml: dataset.split: folders needs train, valid and test, the data has "
+            f"{', '.join(labels)}; write published or stratified"
+        )
+    if how != "folders" and "valid" in labels:
+        raise UserError(
+            f"params.yaml: dataset.split: {how} would mix train and valid as they are given; "
+            "write folders"
+        )
+    if how != "folders" and "all" not in labels and labels.keys() != {"train", "test"}:
+        raise UserError(
+            f"the data has the parts {', '.join(labels)}; train and test, these and valid, or "
+            "no parts are needed"
+        )
+    # In the order in which they are taken: the notebook validates on the first images.
+    pools = {
+        part: part if how == "folders" else "all" if "all" in labels else _POOL[part]
+        for part in ("valid", "train", "test")
+    }
+    drawn: dict[str, Drawn] = {}
+    for raw in dict.fromkeys(pools.values()):
+        total = len(labels[raw])
+        left = np.arange(total, dtype=np.int64)
+        share = 0.0
+        for part in (part for part, pool in pools.items() if pool == raw):
+            size = sizes[part]
+            if isinstance(size, float):
+                # Rounded together, so that fractions that make 1.0 take each image once.
+                count = round((share + size) * total) - round(share * total)
+                share += size
+            else:
+                count = size
+            _check_count(part, size, count, pool=raw, total=total, left=len(left))
+            if how == "stratified":
+                chosen = _stratified(labels[raw][left], count, generator(seed, "split", part))
+            else:
+                chosen = np.arange(count)
+            drawn[part] = Drawn(raw, left[chosen])
+            left = np.delete(left, chosen)
+    return {part: drawn[part] for part in ("train", "valid", "test")}
+
+
+_POOL = {"train": "train", "valid": "train", "test": "test"}
+
+
+def _check_count(part: str, size: float, count: int, *, pool: str, total: int, left: int) -> None:
+    of = {"all": "images", "train": "training images", "valid": "validation images"}
+    there = f"{total} {of.get(pool, 'test images')}"
+    if count < 1:
+        raise UserError(f"params.yaml: dataset.{part}_size: {size} of the {there} is no image")
+    if count > left:
+        taken = f", of which other parts take {total - left}" if left < total else ""
+        raise UserError(
+            f"params.yaml: dataset.{part}_size: {size} is more than there are: {there}{taken}"
+        )
+
+
+def _stratified(labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Returns `count` positions, ascending: of each class its share, by largest remainders."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    quotas = count * sizes / len(labels)
+    takes = np.floor(quotas).astype(np.int64)
+    rest = np.argsort(takes - quotas, kind="stable")[: count - takes.sum()]
+    takes[rest] += 1
+    chosen = [
+        random.permutation(np.flatnonzero(labels == number))[:take]
+        for number, take in zip(classes, takes, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def positions(labels: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where the images of the task's classes are, ascending, and their labels from 0.
+
+    Both are int64 (k,); positions are those in `labels`.
+    """
+    most = max([*task.numbers, int(labels.max(initial=0))])
+    label_of = np.full(most + 1, -1, dtype=np.int64)
+    label_of[np.array(task.numbers, dtype=np.int64)] = np.arange(len(task.numbers))
+    cut_labels = label_of[labels]
+    chosen = np.flatnonzero(cut_labels >= 0)
+    return chosen, cut_labels[chosen]
 
 
 def check_classes(part: Part, task: Task, *, where: str) -> list[str]:

@@ -293,13 +293,14 @@ class LabBook:
     def _restore(self, training: Training, state: State, tags: Mapping[str, str]) -> str:
         stage = training.stage
         epochs = state.histories.get(stage.arm)
-        if not epochs:
+        # A source network from elsewhere was not trained here.
+        if not epochs and not training.acting.get("from"):
             raise UserError(f"metrics/history.csv has no rows of {stage.arm}; run `dvc repro`")
         begun = {**tags, **process(os.getpid()), "provenance.source": "restored"}
         about = {"headstart.kind": "training", "headstart.stage": stage.name}
         run_id = self._create_run(notes.training_name(stage, training.acting), about | begun)
         self._log_inputs(run_id, stage, training.data)
-        self._log(run_id, params=training.acting, metrics=_points(epochs, stamp=_now()))
+        self._log(run_id, params=training.acting, metrics=_points(epochs or [], stamp=_now()))
         # The key comes last: a run that has it is whole.
         self._log(run_id, tags=_training_tags(training))
         self._client.set_terminated(run_id, "FINISHED")

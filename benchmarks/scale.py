@@ -1,0 +1,99 @@
+"""Time and memory of every stage on Fashion-MNIST and on eight times as much of it.
+
+    python benchmarks/scale.py data/raw/fashion_mnist
+
+Prints a table for docs/benchmarks.md: seconds, and the peak of the anonymous memory (RssAnon) of
+the stage's own process. What is mapped from files is no part of it: the system takes that back.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+
+from headstart import datasets, starting
+from headstart.catalogue import FASHION_MNIST
+
+TIMES = (1, 8)
+VALUES = {
+    "dataset.split": "published",
+    "dataset.train_size": "0.4",
+    "dataset.valid_size": "0.1",
+    "dataset.test_size": "0.5",
+    "dataset.max_duplicates": "1000000",
+    "network": "{name: mlp, units: [300, 100, 50, 50, 50], activation: selu}",
+    "source_training.epochs": "1",
+    "target_training.epochs": "1",
+}
+
+
+def project(raw: Path, folder: Path, times: int) -> Path:
+    arrays = datasets.load(FASHION_MNIST, raw)
+    names = ("x_train", "y_train", "x_test", "y_test")
+    repeated = {
+        name: np.concatenate([array] * times) for name, array in zip(names, arrays, strict=True)
+    }
+    np.savez(folder / "many.npz", **repeated)  # type: ignore[arg-type]
+    starting.create(
+        folder / "project",
+        data=folder / "many.npz",
+        dataset=None,
+        target=["5", "6"],
+        source=[],
+        source_model=None,
+        layer="auto",
+    )
+    path = folder / "project/params.yaml"
+    path.write_text(starting.edited(path.read_text(), VALUES))
+    return folder / "project"
+
+
+def measured(root: Path, stage: str) -> tuple[float, float]:
+    """Runs a stage; returns its seconds and its peak anonymous megabytes."""
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, f"stages/{stage}.py"],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.DEVNULL,
+    )
+    peak = 0
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            break
+        lines = [line for line in status.splitlines() if line.startswith("RssAnon:")]
+        peak = max([peak, *(int(line.split()[1]) for line in lines)])
+        time.sleep(0.01)
+    assert process.wait() == 0
+    return time.monotonic() - start, peak / 1000
+
+
+def main() -> None:
+    raw = Path(sys.argv[1])
+    found: dict[int, dict[str, tuple[float, float]]] = {}
+    for times in TIMES:
+        with tempfile.TemporaryDirectory() as folder:
+            root = project(raw, Path(folder), times)
+            found[times] = {stage: measured(root, stage) for stage in starting.STAGES}
+    one, many = (found[times] for times in TIMES)
+    print("| stage | 60,000 | 480,000 | times | 60,000 | 480,000 | times |")
+    print("|---|---|---|---|---|---|---|")
+    for stage in starting.STAGES:
+        (seconds, memory), (more_seconds, more_memory) = one[stage], many[stage]
+        print(
+            f"| {stage} | {seconds:.1f} s | {more_seconds:.1f} s | {more_seconds / seconds:.1f} | "
+            f"{memory:.0f} MB | {more_memory:.0f} MB | {more_memory / memory:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Which published datasets there are: files, sums, classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One published file: its name, size and SHA-256 (hex), all of the decompressed bytes.
+
+    A sum of None could not be verified beforehand: what first comes over https is trusted.
+    """
+
+    name: str
+    bytes: int
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A published dataset.
+
+    `files` are the training images, training labels, test images and test labels, in this order.
+    `classes` are the names of the classes 0, 1, ... in our files; `aliases` leads from other
+    spellings, in lower case, to those names. `sources` are where it is published.
+    """
+
+    name: str
+    files: tuple[PublishedFile, PublishedFile, PublishedFile, PublishedFile]
+    classes: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sources: tuple[str, ...] = ()
+
+
+# Sizes and sums of the bytes that Zalando Research publishes; recompressed with the original
+# header they have the MD5 sums in the publisher's README.
+FASHION_MNIST = Dataset(
+    name="fashion_mnist",
+    files=(
+        PublishedFile(
+            "train-images-idx3-ubyte",
+            47_040_016,
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        PublishedFile(
+            "train-labels-idx1-ubyte",
+            60_008,
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        PublishedFile(
+            "t10k-images-idx3-ubyte",
+            7_840_016,
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        PublishedFile(
+            "t10k-labels-idx1-ubyte",
+            10_008,
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    ),
+    classes=(
+        "t-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "boot",
+    ),
+    aliases={
+        "t-shirt/top": "t-shirt",
+        "t-shirt": "t-shirt",
+        "tshirt": "t-shirt",
+        "top": "t-shirt",
+        "trousers": "trouser",
+        "ankle boot": "boot",
+    },
+    sources=(
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "apt:dataset-fashion-mnist",
+    ),
+)
+
+
+def _unverified() -> tuple[PublishedFile, PublishedFile, PublishedFile, PublishedFile]:
+    """The files of a dataset in the format of MNIST whose sums nobody here could verify."""
+    return (
+        PublishedFile("train-images-idx3-ubyte", 47_040_016, None),
+        PublishedFile("train-labels-idx1-ubyte", 60_008, None),
+        PublishedFile("t10k-images-idx3-ubyte", 7_840_016, None),
+        PublishedFile("t10k-labels-idx1-ubyte", 10_008, None),
+    )
+
+
+# LeCun, Cortes and Burges: the database's own site refuses programs, these copies do not.
+MNIST = Dataset(
+    name="mnist",
+    files=_unverified(),
+    classes=tuple("0123456789"),
+    sources=(
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    ),
+)
+
+# Clanuwat et al. 2018, "Deep Learning for Classical Japanese Literature".
+KMNIST = Dataset(
+    name="kmnist",
+    files=_unverified(),
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    sources=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+)
+
+DATASETS: Mapping[str, Dataset] = {
+    dataset.name: dataset for dataset in (FASHION_MNIST, MNIST, KMNIST)
+}

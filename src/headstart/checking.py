@@ -1,0 +1,344 @@
+"""What a run will do and what would go wrong, said before anything is trained."""
+
+import json
+import math
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import artefacts, catalogue, cost, datasets, gathering, params, tasks
+from headstart.errors import UserError
+from headstart.parts import Part
+
+# Measured on two cores: to start a stage with TensorFlow, an update, and a forward-backward's
+# arithmetic. The sum tells minutes from hours, not more.
+_STAGE_SECONDS = 6.0
+_UPDATE_SECONDS = 0.0007
+_FLOPS_A_SECOND = 2e10
+_STAGES_WITH_TENSORFLOW = 4
+_CACHE = "files/md5"
+
+
+@dataclass
+class Report:
+    """What there is to say: facts, warnings, and what stops a run."""
+
+    lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def attempt(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        """Returns what `function` does; what it refuses becomes a problem and None."""
+        try:
+            return function(*arguments, **options)
+        except UserError as error:
+            self.problems.append(str(error))
+        except OSError as error:
+            self.problems.append(f"{error.filename or ''}: {error.strerror or error}")
+        return None
+
+
+def check(root: Path) -> Report:
+    """Returns what the parameters, the data and the environment in `root` come to."""
+    report = Report()
+    settings = report.attempt(params.load, root / "params.yaml")
+    if settings is None:
+        return report
+    _environment(root, report)
+    found = report.attempt(_data, root, settings, report)
+    if found is None:
+        return report
+    classes, aliases, labels, shape = found
+    both = report.attempt(
+        tasks.source_and_target,
+        classes,
+        aliases,
+        target_classes=settings.tasks.target_classes,
+        source_classes=settings.tasks.source_classes,
+    )
+    chosen = settings.dataset
+    drawn = report.attempt(
+        tasks.draw,
+        labels,
+        how=chosen.split,
+        train_size=chosen.train_size,
+        valid_size=chosen.valid_size,
+        test_size=chosen.test_size,
+        seed=chosen.split_seed,
+    )
+    if both is None or drawn is None:
+        return report
+    images = {}
+    for role, task in zip(("source", "target"), both, strict=True):
+        for name, some in drawn.items():
+            _, cut = tasks.positions(np.asarray(labels[some.raw][some.rows]), task)
+            counts = np.bincount(cut, minlength=len(task.names)).tolist()
+            shares = ", ".join(f"{n}: {c}" for n, c in zip(task.names, counts, strict=True))
+            report.lines.append(f"{role} {name}: {len(cut)} images ({shares or 'none'})")
+            images[role, name] = len(cut)
+            where = f"{role} {name}"
+            warned = report.attempt(tasks.check_classes, Part(cut, cut), task, where=where)
+            report.warnings += warned or []
+    sizes = [len(task.names) for task in both]
+    _trainings(settings, report, shape=shape, images=images, classes=sizes, root=root)
+    return report
+
+
+def _environment(root: Path, report: Report) -> None:
+    if shutil.which("git") is None:
+        report.warnings.append("git is not installed: results cannot be compared with others")
+    for name in ("data", "models", "metrics"):
+        folder = root / name
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            report.problems.append(f"{folder}: cannot be written to; make it writable (chmod)")
+    python = shutil.which("python")
+    if python is None or not Path(python).parent.samefile(Path(sys.executable).parent):
+        report.warnings.append(
+            f"the first python on PATH is {python}, not that of this command ({sys.executable}): "
+            "DVC's stages would use it; activate the environment"
+        )
+
+
+def _data(
+    root: Path, settings: params.Params, report: Report
+) -> tuple[Sequence[str], Mapping[str, str], Mapping[str, np.ndarray], tuple[int, ...]]:
+    """Returns classes, aliases, labels by raw part, and the shape of an image."""
+    chosen = settings.dataset
+    folder = root / "data/raw" / chosen.name
+    if chosen.path is not None:
+        seen = gathering.look(root / chosen.path)
+        if chosen.classes != "auto" and sorted(chosen.classes) != sorted(seen.classes):
+            raise UserError(
+                f"params.yaml: dataset.classes: {', '.join(chosen.classes)}; {chosen.path} has "
+                f"{', '.join(seen.classes)}"
+            )
+        classes = seen.classes if chosen.classes == "auto" else list(chosen.classes)
+        if len(seen.sizes) > 1 and chosen.image_size == "auto":
+            raise UserError(
+                f"params.yaml: dataset.image_size: auto, but {chosen.path} has images of "
+                f"{len(seen.sizes)} sizes; write [height, width]"
+            )
+        size = seen.sizes[0] if chosen.image_size == "auto" else chosen.image_size
+        shape = (*size, *([] if seen.channels == 1 else [seen.channels]))
+        order = [classes.index(name) for name in seen.classes]
+        labels = {part: np.repeat(order, counts) for part, counts in seen.counts.items()}
+        aliases: Mapping[str, str] = {}
+    elif folder.exists():
+        raw = datasets.read(chosen.name, folder, classes=chosen.classes)
+        classes, aliases = list(raw.classes), raw.aliases
+        labels = {name: part.labels for name, part in raw.parts.items()}
+        shape = next(iter(raw.parts.values())).images.shape[1:]
+    elif chosen.name == "digits":
+        classes, aliases, shape = list("0123456789"), {}, (8, 8)
+        labels = {datasets.ALL: np.arange(1797) % 10}
+    else:
+        known = catalogue.DATASETS[chosen.name]
+        classes, aliases, shape = list(known.classes), known.aliases, (28, 28)
+        labels = {"train": np.arange(60000) % 10, "test": np.arange(10000) % 10}
+        size_mb = sum(file.bytes for file in known.files) / 1e6
+        report.lines.append(f"{chosen.name} is not there yet: {size_mb:.0f} MB will be fetched")
+    total = sum(map(len, labels.values()))
+    pixels = " x ".join(map(str, shape))
+    report.lines.append(f"data: {chosen.name}, {total} images of {pixels}, {len(classes)} classes")
+    return classes, aliases, labels, shape
+
+
+def _trainings(
+    settings: params.Params,
+    report: Report,
+    *,
+    shape: tuple[int, ...],
+    images: Mapping[tuple[str, str], int],
+    classes: Sequence[int],
+    root: Path,
+) -> None:
+    flops, updates = 0.0, 0
+    adopted = settings.source_training.from_
+    if adopted is not None and not (root / adopted).is_file():
+        report.problems.append(f"{adopted}: there is no such file (source_training.from)")
+    if not adopted and report.attempt(_fits, settings, shape) is None:
+        return
+    for name, training, role, number in (
+        ("source", settings.source_training, "source", classes[0]),
+        ("baseline", settings.baseline_training, "target", classes[1]),
+        ("transfer", settings.transfer_training, "target", classes[1]),
+    ):
+        if adopted and name == "source":
+            report.lines.append(f"source network: {adopted}; what it cost is unknown")
+            continue
+        steps = training.epochs * math.ceil(images[role, "train"] / training.batch_size)
+        if adopted and name == "transfer":
+            report.lines.append(f"transfer: {steps} updates on top of {adopted}")
+            updates += steps
+            continue
+        backbone, head, operations = weights(
+            shape, settings.network, units=1 if number == 2 else number
+        )
+        strategy = settings.transfer.strategy
+        frozen = name == "transfer" and strategy in ("frozen", "random_frozen")
+        if name == "transfer":
+            report.attempt(
+                cost.frozen_epochs,
+                strategy,
+                training.epochs,
+                frozen_fraction=settings.transfer.frozen_fraction,
+            )
+        trainable = head if frozen else backbone + head
+        report.lines.append(
+            f"{name}: {trainable:,} trainable of {backbone + head:,} parameters, {steps:,} updates"
+        )
+        updates += steps
+        flops += operations * images[role, "train"] * (1 if frozen else 3 * training.epochs)
+    seconds = (
+        _STAGES_WITH_TENSORFLOW * _STAGE_SECONDS
+        + updates * _UPDATE_SECONDS
+        + flops / _FLOPS_A_SECOND
+    )
+    unfair = [key for key, value in settings.arms[0].items() if settings.arms[1][key] != value]
+    if unfair:
+        report.warnings.append(
+            f"not a fair comparison: {', '.join(unfair)} differ between the arms"
+        )
+    needed = 4 * math.prod(shape) * sum(images.values())
+    report.lines.append(
+        f"expected: about {_duration(seconds)} on two cores, {needed / 1e6:,.0f} MB"
+    )
+    free = shutil.disk_usage(root).free
+    # The prepared arrays and DVC's copy of them.
+    if free < 2 * needed:
+        report.problems.append(
+            f"{root.resolve()}: {free / 1e6:,.0f} MB are free, up to {2 * needed / 1e6:,.0f} MB "
+            "are needed; free some disk space"
+        )
+
+
+def _fits(settings: params.Params, shape: tuple[int, ...]) -> bool:
+    network = settings.network
+    if isinstance(network, params.Cnn) and min(shape[:2]) < 2 ** len(network.filters):
+        raise UserError(
+            f"params.yaml: network.filters: {list(network.filters)} halves images of {shape[0]} x "
+            f"{shape[1]} pixels too often; use fewer"
+        )
+    return True
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def weights(
+    shape: tuple[int, ...], network: params.Mlp | params.Cnn, *, units: int
+) -> tuple[int, int, int]:
+    """Returns the parameters of backbone and head, and the operations of a forward pass.
+
+    Args:
+        shape: Height, width and, for colour, channels of an image.
+        network: The backbone.
+        units: Units of the head.
+    """
+    parameters = flops = 0
+    if isinstance(network, params.Cnn):
+        height, width, channels = (*shape, 1)[:3]
+        for filters in network.filters:
+            parameters += 9 * channels * filters + filters
+            flops += 2 * 9 * channels * filters * height * width
+            height, width, channels = height // 2, width // 2, filters
+        inputs, widths = height * width * channels, network.dense
+    else:
+        inputs, widths = math.prod(shape), network.units
+    for width in widths:
+        parameters += inputs * width + width
+        flops += 2 * inputs * width
+        inputs = width
+    return parameters, inputs * units + units, flops + 2 * inputs * units
+
+
+# DVC's cache
+
+
+def damaged(root: Path) -> tuple[int, list[str]]:
+    """Returns how many files DVC's cache holds, and a message for each whose bytes are not its own.
+
+    DVC names a file by the MD5 of its bytes and does not look again: what a disk damages without
+    changing its date is handed out as it is.
+    """
+    folder = _cache(root) / _CACHE
+    names = _names(root, folder)
+    count, messages = 0, []
+    for path in sorted(folder.glob("??/*")):
+        if not path.is_file() or path.name.endswith((".tmp", ".unpacked")):
+            continue
+        count += 1
+        named = path.parent.name + path.name.removesuffix(".dir")
+        if artefacts.md5(path) != named:
+            messages.append(_mended(root, path, named, *names.get(named, ("", ""))))
+    return count, messages
+
+
+def _mended(root: Path, path: Path, md5: str, out: str, stage: str) -> str:
+    """Returns what is damaged, and the command that mends it without a chance to lose more."""
+    if not out:
+        return f"{path}: is damaged, a file of an earlier run; forget it: rm -f {_quoted(path)}"
+    copy = root / out
+    if copy.is_file() and artefacts.md5(copy) == md5:
+        return f"{path}: is damaged, {out} is not: cp -f {_quoted(copy)} {_quoted(path)}"
+    return (
+        f"{path}: is damaged ({out}): rm -f {_quoted(path)}, then `dvc fetch` where a remote has "
+        f"it, else `dvc repro --force --single-item {stage}`"
+    )
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _cache(root: Path) -> Path:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "cache", "dir"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(f"{root.resolve()}: is in no DVC project ({done.stderr.strip()[-200:]})")
+    return root / done.stdout.strip()
+
+
+def _names(root: Path, folder: Path) -> dict[str, tuple[str, str]]:
+    """Returns what the outputs in dvc.lock are called and the stages that make them, by hash."""
+    import yaml
+
+    lock = root / "dvc.lock"
+    if not lock.exists():
+        return {}
+    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+    found = {}
+    for stage, entry in ((name, out) for name in stages for out in stages[name].get("outs", [])):
+        md5 = str(entry.get("md5", ""))
+        found[md5.removesuffix(".dir")] = (entry["path"], stage)
+        for relative, file_md5 in _listed(folder, md5):
+            found[file_md5] = (f"{entry['path']}/{relative}", stage)
+    return found
+
+
+def _listed(folder: Path, md5: str) -> Iterator[tuple[str, str]]:
+    path = folder / md5[:2] / md5[2:]
+    if not md5.endswith(".dir") or not path.is_file():
+        return
+    try:
+        for entry in json.loads(path.read_text(encoding="utf-8")):
+            yield str(entry["relpath"]), str(entry["md5"])
+    except (ValueError, KeyError, TypeError):
+        return  # It is damaged itself, and named for that.
