@@ -246,7 +246,7 @@ def test_stage_declares_every_parameter_that_acts_and_every_file_it_writes(
     # The engine changes no byte.
     other = {"grid", "claims"} - {stage}
     assert set(params["study/params.yaml"]) == set(type(STUDY).model_fields) - {"engine"} - other
-    outs = {next(iter(out)) for out in made_of["metrics"] + made_of["plots"]}
+    outs = {next(iter(out)) for out in made_of["outs"] + made_of["plots"]}
     folder = written / "metrics/study" / stage
     files = {f"metrics/study/{stage}/{file.name}" for file in folder.iterdir()}
     assert outs == {name for name in files if not name.endswith(".md")}
