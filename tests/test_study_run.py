@@ -200,7 +200,10 @@ def test_forward_operations_are_those_of_the_real_network() -> None:
         model = networks.build((28, 28), network, units=3, activation="softmax")
         form = costs.shape(network, (28, 28), units=3)
         *backbone, head = networks.forward_flops(model).values()
-        assert (form.backbone_flops, form.head_flops) == (sum(backbone), head)
+        assert (form.backbone_flops, form.head_flops) == (
+            sum(flops or 0 for flops in backbone),
+            head,
+        )
         assert form.backbone_parameters + form.head_parameters == model.count_params()
 
 
