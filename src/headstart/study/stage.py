@@ -36,8 +36,7 @@ def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]
 def start(threads: int) -> None:
     """Imports TensorFlow with everything fixed that acts on the bytes."""
     # Replicas share the cores network by network: one thread inside an operation.
-    runtime.INTRA_OP_THREADS, runtime.INTER_OP_THREADS = 1, threads
-    runtime.fix(_UNUSED_SEED)
+    runtime.fix(_UNUSED_SEED, intra_op_threads=1, inter_op_threads=threads)
 
 
 def runner(section: str) -> tuple[run.Runner, parameters.Study]:
