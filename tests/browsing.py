@@ -94,7 +94,10 @@ def open_comparison(page: Page) -> None:
 def metric(page: Page, name: str) -> Locator:
     """Scrolls the comparison's table, which has only what is in view, down to a metric's link."""
     wanted = page.get_by_role("link", name=name, exact=True)
-    page.get_by_role("link", name=re.compile(r"^(accuracy|baseline)")).first.wait_for()
+    shown = page.get_by_role(
+        "link", name=re.compile(r"^(accuracy|baseline|cost|mcnemar|source|transfer)")
+    )
+    shown.first.wait_for()
     first = page.get_by_role("link", name="accuracy_gain", exact=True)
     if not wanted.count() and first.count():
         first.scroll_into_view_if_needed()
@@ -102,8 +105,7 @@ def metric(page: Page, name: str) -> Locator:
         if wanted.count():
             break
         # Names and values are two panes; only a wheel over the values moves both.
-        row = page.get_by_role("link", name=re.compile(r"^(accuracy|baseline|cost|source|mcnemar)"))
-        box = row.nth(2).bounding_box()
+        box = shown.nth(2).bounding_box()
         assert box is not None
         page.mouse.move(1200, box["y"] + box["height"])
         page.mouse.wheel(0, 150)
