@@ -1,6 +1,6 @@
 # The plain commands behind each target stand in README.md.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test lint lock ui clean
+.PHONY: help setup run demo test lint lock study claims ui serve plots screenshots clean
 
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # is installed), make ui PORT=5001.
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make or refresh .venv from requirements.lock
 	@scripts/setup.sh
@@ -34,8 +34,26 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv; LOCK=--upgr
 		--group dev --custom-compile-command 'make lock' $(LOCK) \
 		--quiet --output-file requirements.lock pyproject.toml
 
+study: setup ## train the study's grid (about 10 minutes) and answer its question
+	@.venv/bin/dvc repro study/dvc.yaml:grid
+	@.venv/bin/headstart study page
+
+claims: setup ## train several tasks and networks (about half an hour) and write docs/claims.md
+	@.venv/bin/dvc repro study/dvc.yaml:claims
+	@.venv/bin/headstart study page --section claims
+	@.venv/bin/headstart study claims
+
 ui: setup ## open the MLflow UI on the lab book, http://127.0.0.1:5000
 	@scripts/ui.sh
+
+serve: setup ## serve the registered model, http://127.0.0.1:5001 (first: headstart register)
+	@scripts/serve.sh
+
+plots: setup ## write the charts of REVS (default: workspace against HEAD), a page that needs no network
+	@.venv/bin/headstart plots $(REVS)
+
+screenshots: setup ## take the pictures in docs/images anew (Chromium)
+	@.venv/bin/python scripts/screenshots.py
 
 clean: ## take away .venv, caches and stage outputs; keep .dvc/cache, mlflow.db, committed files
 	@scripts/clean.sh

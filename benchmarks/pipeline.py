@@ -143,7 +143,7 @@ def measure(rounds: int, raw: Path) -> str:
             runs["dvc repro after a transfer edit"].append(edited)
             for stage in STAGES:
                 stages[stage].append(run("python", f"stages/{stage}.py", folder=folder))
-            fix = "import sys; sys.path.insert(0, 'src'); from headstart import runtime; runtime.fix(0)"
+            fix = "import sys; sys.path[0] = 'src'; from headstart import runtime; runtime.fix(0)"
             stages["Python, TensorFlow and Keras alone"].append(
                 run("python", "-c", fix, folder=folder)
             )

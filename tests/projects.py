@@ -86,7 +86,7 @@ def clean_environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return kept | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HEADSTART_MIRROR": os.environ["HEADSTART_TEST_RAW"],
+        "HEADSTART_MIRROR": os.environ.get("HEADSTART_TEST_RAW", ""),
         "GIT_AUTHOR_NAME": "A Tester",
         "GIT_AUTHOR_EMAIL": "tester@example.com",
         "GIT_COMMITTER_NAME": "A Tester",

@@ -1,4 +1,5 @@
 import pathlib
+from typing import Any
 
 import pytest
 import yaml
@@ -10,13 +11,13 @@ from headstart.study import parameters, plan
 FILE = pathlib.Path(__file__).parents[1] / "study/params.yaml"
 
 
-def edited(**grid):
+def edited(**grid: Any) -> Any:
     values = yaml.safe_load(FILE.read_text())
     values["grid"] |= grid
     return yaml.safe_dump(values)
 
 
-def test_committed_parameters_are_the_default_grid_of_1800_trainings():
+def test_committed_parameters_are_the_default_grid_of_1800_trainings() -> None:
     grid = parameters.load(FILE).grid
     cells = len(grid.arms) * len(grid.labels) * grid.seeds * len(grid.training)
     assert cells == 1800
@@ -52,7 +53,7 @@ def test_committed_parameters_are_the_default_grid_of_1800_trainings():
         ("shifts", [-1], "must be 0 or more"),
     ],
 )
-def test_nonsense_is_refused_with_its_key(key, value, said):
+def test_nonsense_is_refused_with_its_key(key: Any, value: Any, said: Any) -> None:
     with pytest.raises(UserError) as caught:
         parameters.parse(edited(**{key: value}), "study/params.yaml")
     assert said in str(caught.value)
@@ -60,7 +61,7 @@ def test_nonsense_is_refused_with_its_key(key, value, said):
     assert "study/params.yaml" in str(caught.value)
 
 
-def test_missing_key_is_named():
+def test_missing_key_is_named() -> None:
     values = yaml.safe_load(FILE.read_text())
     del values["grid"]["seeds"]
     with pytest.raises(UserError, match=r"grid\.seeds: is missing"):
@@ -75,7 +76,7 @@ def test_missing_key_is_named():
         ({"labels": [5125, "all"]}, "stands there as a number too"),
     ],
 )
-def test_budgets_that_the_data_cannot_fill_are_refused(grid, said):
+def test_budgets_that_the_data_cannot_fill_are_refused(grid: Any, said: Any) -> None:
     settings = parameters.parse(edited(**grid), "study/params.yaml").grid
     asked = plan.questions(settings, datasets.FASHION_MNIST)
     with pytest.raises(UserError) as caught:
@@ -83,24 +84,24 @@ def test_budgets_that_the_data_cannot_fill_are_refused(grid, said):
     assert said in str(caught.value)
 
 
-def test_unknown_class_is_refused():
+def test_unknown_class_is_refused() -> None:
     grid = parameters.parse(edited(target_tasks=["sandal", "hat"]), "study/params.yaml").grid
     with pytest.raises(UserError, match="'hat'"):
         plan.questions(grid, datasets.FASHION_MNIST)
 
 
-def test_one_task_may_stand_without_a_list_around_it():
+def test_one_task_may_stand_without_a_list_around_it() -> None:
     one = parameters.parse(edited(target_tasks=["sandal", "shirt"]), "p").grid
     listed = parameters.parse(edited(target_tasks=[["sandal", "shirt"]]), "p").grid
     assert one == listed
 
 
-def test_all_pairs_of_ten_classes_are_45_tasks():
+def test_all_pairs_of_ten_classes_are_45_tasks() -> None:
     grid = parameters.parse(edited(target_tasks="all_pairs"), "p").grid
     assert len(plan.questions(grid, datasets.FASHION_MNIST)) == 45
 
 
-def test_networks_of_one_kind_are_told_apart_by_their_widths():
+def test_networks_of_one_kind_are_told_apart_by_their_widths() -> None:
     networks = [
         {"name": "mlp", "units": [10], "activation": "selu"},
         {"name": "mlp", "units": [20, 5], "activation": "selu"},

@@ -7,10 +7,12 @@ import typer
 import typer.core
 
 from headstart.errors import UserError, reported, warn
+from headstart.study import commands as study
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
+app.add_typer(study.app, name="study")
 
 
 @app.callback()
@@ -131,13 +133,16 @@ def show() -> None:
         settings = params.load(root / "params.yaml")
         record = artefacts.read_json(root / "metrics/metrics.json")
         rows = artefacts.read_table(root / "metrics/predictions.csv")
-        dataset = datasets.DATASETS[settings.dataset.name]
-        _, target = tasks.source_and_target(
-            dataset.classes,
-            dataset.aliases,
-            target_classes=settings.tasks.target_classes,
-            source_classes=settings.tasks.source_classes,
-        )
+        classes = [str(name) for name in settings.tasks.target_classes]
+        # Names of classes of one's own are in git only where params.yaml tells them.
+        if (dataset := datasets.DATASETS.get(settings.dataset.name)) is not None:
+            _, target = tasks.source_and_target(
+                dataset.classes,
+                dataset.aliases,
+                target_classes=settings.tasks.target_classes,
+                source_classes=settings.tasks.source_classes,
+            )
+            classes = list(target.names)
         actual, *answers = (
             np.array([int(row[column]) for row in rows])
             for column in ("actual", "baseline", "transfer")
@@ -148,7 +153,7 @@ def show() -> None:
             baseline_scores=record["baseline"],
             transfer_scores=record["transfer"],
             alpha=settings.evaluate.alpha,
-            classes=target.names,
+            classes=classes,
         )
         report.summary(
             record,
@@ -242,6 +247,42 @@ def check(
         if report.problems:
             raise UserError("\n  ".join(report.problems))
         typer.echo("nothing stands in the way of `dvc repro`")
+
+
+@app.command()
+def verify() -> None:
+    """Hash every file of DVC's cache and name those that are damaged, which DVC does not notice."""
+    with reported():
+        from headstart import cache, tracking
+
+        root = tracking.project_root(Path.cwd())
+        found, count = cache.damaged(root)
+        for damage in found:
+            what = ", ".join(damage.outputs) or "of another commit"
+            typer.echo(f"damaged: {damage.path} ({what})")
+        if found:
+            paths = " ".join(str(damage.path) for damage in found)
+            raise UserError(
+                f"{len(found)} of {count} files in the cache are not what their names say. Take "
+                f"them away: rm -f {paths}\nthen get them back: dvc pull (from a remote), or "
+                "dvc repro --force STAGE (anew); last: dvc checkout --force"
+            )
+        typer.echo(f"all {count} files in the cache are what their names say")
+
+
+@study.app.command("publish")
+def publish_study(section: study.Section = "grid") -> None:
+    """Write the study's run to MLflow: parameters, curves, tables, pictures."""
+    with reported():
+        from headstart import tracking
+
+        root = tracking.project_root(Path.cwd())
+        name = study.known(section)
+        from headstart.tracking import studies
+
+        run_id, new = studies.publish(root, name)
+        typer.echo(f"study {name}: {'written' if new else 'there already'}, run {run_id}")
+        typer.echo(f"MLflow: {tracking.masked(tracking.address(root))}")
 
 
 def _tell(lines: list[str]) -> None:

@@ -66,7 +66,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.model = _model(self.network, self.data.target_train, self.question.target)
-        how = {"optimizer": self.grid.optimizer, "threads": self.threads}
+        how: dict[str, Any] = {"optimizer": self.grid.optimizer, "threads": self.threads}
         self.whole = replicas.Trainer(self.model, **how)
         self.head = replicas.Trainer(grafting.head_of(self.model), **how)
         self.backbone = replicas.Trainer(grafting.backbone_of(self.model), **how)

@@ -1,5 +1,6 @@
 """What a stage of the study writes: tables, record, pictures, and a page."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,72 +9,100 @@ from headstart import artefacts
 from headstart.study import pictures, tables
 from headstart.study.parameters import ALL_PAIRS, BASELINE, Grid, Statistics
 
+TITLES = {
+    "label_efficiency.png": "Accuracy by label budget",
+    "paired_differences.png": "Gain over the baseline of the same seed, with intervals",
+    "cost.png": "Cost against accuracy",
+    "pairs.png": "Gain over all pairs of classes",
+}
+
 Rows = Sequence[Mapping[str, Any]]
 
 
-def write(folder: Path, cells: Sequence[tables.Cells], grid: Grid, settings: Statistics) -> str:
+def write(
+    folder: Path, cells: Sequence[tables.Cells], grid: Grid, settings: Statistics
+) -> list[str]:
     """Writes everything that the cells have to say into `folder`; returns the plain answer.
 
-    Files: cells.csv, summary.csv, verdicts.csv, derived.csv, study.json, study.md, *.png.
+    Files: cells.csv, summary.csv, verdicts.csv, derived.csv, study.json, *.png.
     """
     found = tables.curves(cells)
     summary = tables.summary_rows(found, settings)
-    verdicts = tables.verdict_rows(found, summary, settings)
     derived = tables.derived_rows(found, settings)
-    record = tables.record(found, summary, derived)
-    record["coverage_on_resampled_cells"] = tables.coverage(found, settings)
+    verdicts = tables.verdict_rows(found, summary, settings)
     answer = tables.sentences(found, derived, confidence=settings.confidence)
-
+    record = {
+        "answer": answer,
+        **tables.record(summary, derived),
+        "coverage_on_resampled_cells": tables.coverage(found, settings),
+    }
     artefacts.write_table(folder / "cells.csv", tables.cell_rows(cells))
     artefacts.write_table(folder / "summary.csv", summary)
-    artefacts.write_table(folder / "verdicts.csv", verdicts or [{"verdict": "nothing to compare"}])
+    artefacts.write_table(folder / "verdicts.csv", verdicts or [tables.NO_VERDICT])
     artefacts.write_table(folder / "derived.csv", derived)
     artefacts.write_json(folder / "study.json", record)
-    drawn = _draw(folder, summary, grid)
-    page = _page(answer, verdicts, derived, record, drawn, grid, settings)
-    with artefacts.replacing(folder / "study.md") as part:
-        part.write_text(page, encoding="utf-8")
-    return "\n".join(answer)
+    for name, figure in _figures(summary, grid).items():
+        pictures.write_png(folder / f"{name}.png", figure)
+    return answer
 
 
-def _draw(folder: Path, summary: Rows, grid: Grid) -> dict[str, str]:
+def read(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of one of the study's tables with numbers as numbers."""
+    return [{key: _typed(text) for key, text in row.items()} for row in artefacts.read_table(path)]
+
+
+def write_page(folder: Path, settings: Statistics) -> Path:
+    """Writes study.md, drawn from the tables in `folder` alone; returns its path."""
+    path = folder / "study.md"
+    text = _page(
+        artefacts.read_json(folder / "study.json"),
+        read(folder / "verdicts.csv"),
+        read(folder / "derived.csv"),
+        [file.name for file in sorted(folder.glob("*.png"))],
+        settings,
+    )
+    with artefacts.replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
+def _figures(summary: Rows, grid: Grid) -> dict[str, Any]:
     figures = {
-        "label_efficiency": (pictures.label_efficiency(summary), "Accuracy by label budget"),
-        "paired_differences": (
-            pictures.paired_differences(summary),
-            "Gain over the baseline of the same seed, with intervals",
-        ),
-        "cost": (pictures.cost_and_accuracy(summary), "Cost against accuracy"),
+        "label_efficiency": pictures.label_efficiency(summary),
+        "paired_differences": pictures.paired_differences(summary),
+        "cost": pictures.cost_and_accuracy(summary),
     }
     arms = [arm for arm in grid.arms if arm != BASELINE]
     if grid.target_tasks == ALL_PAIRS and arms:
         fewest = min(row["labels"] for row in summary)
-        figures["pairs"] = (
-            pictures.pairs(summary, arm=arms[0], labels=fewest),
-            f"Gain of {arms[0]} over all pairs of classes",
-        )
-    for name, (figure, _) in figures.items():
-        pictures.write_png(folder / f"{name}.png", figure)
-    return {f"{name}.png": title for name, (_, title) in figures.items()}
+        figures["pairs"] = pictures.pairs(summary, arm=arms[0], labels=fewest)
+    return figures
+
+
+def _typed(text: str) -> Any:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _page(
-    answer: Sequence[str],
+    record: Mapping[str, Any],
     verdicts: Rows,
     derived: Rows,
-    record: Mapping[str, Any],
-    drawn: Mapping[str, str],
-    grid: Grid,
+    drawn: Sequence[str],
     settings: Statistics,
 ) -> str:
-    """Returns study.md: the answer first, then verdicts, pictures and what the grid cannot tell."""
+    """Returns study.md: the answer first, then verdicts, labels saved and pictures."""
     lines = ["# The study", ""]
-    lines += [f"**{sentence}**\n" for sentence in answer] or ["No transferred arm was asked for.\n"]
+    lines += [f"**{sentence}**\n" for sentence in record["answer"]] or [
+        "No transferred arm was asked for.\n"
+    ]
     lines += [
         (
-            f"{record['cells']} cells, {grid.seeds} paired seeds a row; {record['degenerate']} "
-            f"cells answer one class for everything, {record['diverged']} diverged; both stay in "
-            "all means."
+            f"{record['cells']} cells, {record['seeds']} paired seeds a row; "
+            f"{record['degenerate']} cells answer one class for everything, "
+            f"{record['diverged']} diverged; both stay in all means."
         ),
         "",
         "## Verdicts",
@@ -85,7 +114,7 @@ def _page(
         "",
     ]
     heading = None
-    for row in verdicts:
+    for row in verdicts if verdicts != [tables.NO_VERDICT] else []:
         here = tuple(row[key] for key in ("task", "network", "training", "shift"))
         if here != heading:
             heading = here
@@ -107,7 +136,7 @@ def _page(
                 f"| {_short(row['low'])} to {_short(row['high'])} | {row['kind']} |"
             )
     lines += ["", "## Pictures", ""]
-    lines += [f"![{title}]({name})\n" for name, title in drawn.items()]
+    lines += [f"![{TITLES[name]}]({name})\n" for name in drawn]
     coverage = record["coverage_on_resampled_cells"]
     lines += [
         "## How far the intervals can be trusted",

@@ -32,7 +32,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.5,
 }
 # More panels than this are no picture any more.
-_MOST_ROWS = 12
+_MOST_ROWS = 24
 
 Rows = Sequence[Mapping[str, Any]]
 

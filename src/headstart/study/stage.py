@@ -1,5 +1,6 @@
 """What the two stages of the study do: they differ in the section of study/params.yaml."""
 
+import functools
 from pathlib import Path
 
 from headstart import datasets, runtime
@@ -26,21 +27,26 @@ def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]
     return ready, kept, study
 
 
-def start() -> None:
+def start(threads: int) -> None:
     """Imports TensorFlow with everything fixed that acts on the bytes."""
     # Replicas share the cores network by network: one thread inside an operation.
-    runtime.INTRA_OP_THREADS = 1
+    runtime.INTRA_OP_THREADS, runtime.INTER_OP_THREADS = 1, threads
     runtime.fix(_UNUSED_SEED)
 
 
-def answer(section: str) -> None:
-    """Trains what is missing of a section and writes its tables, pictures and page."""
+def runner(section: str) -> tuple[run.Runner, parameters.Study]:
+    """Returns what trains the grid of a section, and the parameters."""
     ready, kept, study = prepared(section)
-    runner = run.Runner(ready, kept, _say, start=start)
-    cells = runner.run()
+    begin = functools.partial(start, study.replicas.threads)
+    return run.Runner(ready, kept, _say, begin), study
+
+
+def answer(section: str) -> None:
+    """Trains what is missing of a section, writes its tables and pictures, prints the answer."""
+    trains, study = runner(section)
     folder = METRICS / section
-    print(outputs.write(folder, cells, ready.grid, study.statistics))
-    print(f"tables, verdicts and pictures: {folder}/study.md")
+    for line in outputs.write(folder, trains.run(), trains.prepared.grid, study.statistics):
+        print(line)
 
 
 def _say(line: str) -> None:

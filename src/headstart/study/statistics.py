@@ -15,6 +15,8 @@ from headstart.evaluation import BASELINE_BETTER, INVALID, NO_DIFFERENCE, TRANSF
 Interval = tuple[float, float]
 # A comparison means nothing where this share of an arm's seeds answers one class for all.
 _DEGENERATE_SHARE = 0.5
+# Shares of test images are told apart by far more than this, rounding by far less.
+_SAME = 1e-12
 _UNDEFINED = (math.nan, math.nan)
 
 
@@ -66,8 +68,8 @@ def paired_p(gains: np.ndarray) -> float:
 
     if len(gains) < 2:
         return math.nan
-    if np.ptp(gains) == 0:
-        return 1.0 if gains[0] == 0 else 2.0 ** (1 - len(gains))
+    if np.ptp(gains) < _SAME:
+        return 1.0 if abs(gains[0]) < _SAME else 2.0 ** (1 - len(gains))
     return float(ttest_1samp(gains, 0.0).pvalue)
 
 

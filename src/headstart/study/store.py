@@ -63,7 +63,7 @@ class Store:
     def read(self, key: str) -> dict[str, np.ndarray] | None:
         """Returns what is kept under `key`; None where nothing is, or where it is damaged."""
         try:
-            with np.load(self._path(key), allow_pickle=False) as kept:
+            with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 return {name: kept[name] for name in kept.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             # A damaged file is as good as none: the group is trained again.
@@ -76,7 +76,7 @@ class Store:
     def keep(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps `arrays` under `key`, whole or not at all."""
         with artefacts.replacing(self._path(key)) as part, part.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **dict[str, Any](arrays))
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npz"
@@ -92,7 +92,7 @@ def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
     data = hashlib.sha256()
     for array in arrays:
         data.update(f"{array.shape} {array.dtype}".encode())
-        data.update(np.ascontiguousarray(array))
+        data.update(np.ascontiguousarray(array).data)
     here = Path(__file__).resolve().parents[1]
     code = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in _NUMERIC_CODE}
     return {

@@ -17,6 +17,8 @@ from headstart.study.plan import Row
 # No seed of the grid: bootstraps are keyed by what they are about.
 _BOOTSTRAP_SEED = 0
 _COVERAGE_SAMPLES = 2000
+# What verdicts.csv holds where the baseline is the only arm.
+NO_VERDICT = {"verdict": "nothing to compare"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _summary(one: Cells, base: Cells, settings: Statistics) -> dict[str, Any]:
     confidence = settings.confidence
     low, high = statistics.t_interval(accuracies, confidence=confidence)
     gain_low, gain_high = statistics.t_interval(gains, confidence=confidence)
-    drawn = {"confidence": confidence, "samples": settings.bootstrap_samples}
+    drawn: dict[str, Any] = {"confidence": confidence, "samples": settings.bootstrap_samples}
     median = statistics.bootstrap(
         accuracies,
         lambda values: np.median(values, axis=1),
@@ -327,7 +329,7 @@ def coverage(found: Curves, settings: Statistics) -> dict[str, float | None]:
 
 
 def record(
-    found: Curves, summary: Sequence[Mapping[str, Any]], derived: Sequence[Mapping[str, Any]]
+    summary: Sequence[Mapping[str, Any]], derived: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Returns what `dvc metrics` shows: areas and crossovers by setting and arm, and counts."""
     tree: dict[str, Any] = {}
@@ -342,6 +344,7 @@ def record(
         place[row["quantity"]] = None if undefined else row["value"]
     return {
         "cells": sum(int(row["seeds"]) for row in summary),
+        "seeds": int(summary[0]["seeds"]),
         "degenerate": sum(int(row["degenerate"]) for row in summary),
         "diverged": sum(int(row["diverged"]) for row in summary),
         "results": tree,
@@ -376,7 +379,8 @@ def sentences(
             and _is(row, setting)
             and (row["arm"], row["at"]) == (best, budget)
         )
-        where = f"{' and '.join(task.split('_'))} ({network}"
+        *names, last = task.split("_")
+        where = f"{', '.join(names)} and {last} ({network}"
         where += f", images shifted by up to {shift} pixels)" if shift else ")"
         among = f", the best of {len(candidates)} transfers here," if len(candidates) > 1 else ""
         lines.append(
@@ -394,29 +398,24 @@ def saved_in_words(saved: Mapping[str, Any], budget: int, *, confidence: float) 
         return "saves or costs a number of labels that this grid cannot tell"
     ratio = float(saved["value"])
     labels = abs(round((ratio - 1) * budget))
+    low, high = (math.nan if saved[key] == "" else float(saved[key]) for key in ("low", "high"))
     if saved["kind"] == "at least":
-        if ratio <= 1:
-            return "is ahead of the baseline with any budget of the grid"
-        text = f"saves at least {labels} labels"
+        text = f"saves at least {labels} labels" if ratio > 1 else "is ahead with every budget here"
     elif saved["kind"] == "at most":
-        if ratio >= 1:
-            return "saves no labels: the baseline is as good with as many or fewer"
-        text = f"costs at least {labels} labels"
+        text = f"costs at least {labels} labels" if ratio < 1 else "saves no labels"
     else:
         text = f"{'saves' if ratio >= 1 else 'costs'} {labels} labels"
-
-    def bound(value: Any, open_end: str) -> str:
-        number = math.nan if value == "" else float(value)
-        return open_end if number == 0 or not math.isfinite(number) else f"{number * budget:.0f}"
-
-    low, high = (
-        bound(saved["low"], "fewer than the grid has"),
-        bound(saved["high"], "more than it has"),
-    )
-    return (
-        f"{text} (the baseline needs {'' if saved['kind'] == 'estimate' else saved['kind'] + ' '}"
-        f"{ratio * budget:.0f}; {100 * confidence:.0f} % interval from {low} to {high})"
-    )
+    bounds = [
+        "any number" if bound == 0 or not math.isfinite(bound) else f"{bound * budget:.0f}"
+        for bound in (low, high)
+    ]
+    kind = "" if saved["kind"] == "estimate" else f"{saved['kind']} "
+    doubt = ", so that these seeds do not rule out that it saves none" if low <= 1 <= high else ""
+    if not math.isfinite(low) and not math.isfinite(high):
+        interval = "in nearly all resamples of the seeds too"
+    else:
+        interval = f"{100 * confidence:g} % interval from {bounds[0]} to {bounds[1]}"
+    return f"{text}: the baseline needs {kind}{ratio * budget:.0f} ({interval}){doubt}"
 
 
 def verdict_sentence(row: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import itertools
 import json
 import logging
 import os
@@ -42,8 +43,8 @@ from headstart.tracking.store import (
     probe,
 )
 
-# Limits of one log_batch call.
-_METRICS_A_CALL = 900
+# One log_batch call takes 1000 in all, and 100 parameters or tags.
+_METRICS_A_CALL = 800
 _OTHERS_A_CALL = 90
 _PARAM_LENGTH = 6000
 _REASON_LENGTH = 300
@@ -324,19 +325,16 @@ class LabBook:
             )
         ]
         final = [Metric(k, v, stamp, 0) for k, v in _final_metrics(state.metrics).items()]
-        self._log(run_id, params=state.params, metrics=final + curves)
-        self._add_files(run_id, state)
         verdict = state.metrics.get("comparison", {})
-        self._log(
-            run_id,
-            tags={
-                **{f"headstart.{name}": state.trainings[name].key for name in STAGES},
-                **_link_tags(runs),
-                "headstart.verdict": str(verdict.get("verdict")),
-                "headstart.fair": json.dumps(verdict.get("fair")),
-                "mlflow.note.content": notes.comparison(state, runs, self._experiment),
-            },
-        )
+        told = {
+            **{f"headstart.{name}": state.trainings[name].key for name in STAGES},
+            **_link_tags(runs),
+            "headstart.verdict": str(verdict.get("verdict")),
+            "headstart.fair": json.dumps(verdict.get("fair")),
+            "mlflow.note.content": notes.comparison(state, runs, self._experiment),
+        }
+        self._log(run_id, params=state.params, metrics=final + curves, tags=told)
+        self._add_files(run_id, state)
         self._log(run_id, tags={"headstart.key": state.key})
         self._client.set_terminated(run_id, "FINISHED")
         return run_id
@@ -416,13 +414,14 @@ class LabBook:
         metrics: Sequence[Metric] = (),
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        for some in _chunks(list(metrics), _METRICS_A_CALL):
-            self._client.log_batch(run_id, metrics=some)
-        shown = [Param(k, _shown(v)) for k, v in (params or {}).items()]
-        for some in _chunks(shown, _OTHERS_A_CALL):
-            self._client.log_batch(run_id, params=some)
-        for some in _chunks([RunTag(k, v) for k, v in (tags or {}).items()], _OTHERS_A_CALL):
-            self._client.log_batch(run_id, tags=some)
+        parts: Iterable[tuple[Any, Any, Any]] = itertools.zip_longest(
+            _chunks(list(metrics), _METRICS_A_CALL),
+            _chunks([Param(k, _shown(v)) for k, v in (params or {}).items()], _OTHERS_A_CALL),
+            _chunks([RunTag(k, v) for k, v in (tags or {}).items()], _OTHERS_A_CALL),
+            fillvalue=[],
+        )
+        for points, settings, labels in parts:
+            self._client.log_batch(run_id, points, settings, labels)
 
     def _log_inputs(self, run_id: str, stage: identity.Stage, data: Mapping[str, str]) -> None:
         """Names what the run learned from; the digest is the hash by which DVC knows the file."""

@@ -138,8 +138,8 @@ def _committed(root: Path) -> str:
 
 
 def _stale(root: Path) -> list[str]:
-    """Returns the stages that `dvc status` names, none where everything is up to date."""
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    """Returns the stages of the pipeline, not of the study, that `dvc status` names."""
+    command = [sys.executable, "-m", "dvc", "status", "--json", "dvc.yaml"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     try:
         return sorted(json.loads(done.stdout))

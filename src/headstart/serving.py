@@ -1,0 +1,239 @@
+"""The target classifier as it is served: raw images in, class and probability out."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import artefacts, datasets, evaluation
+from headstart.errors import UserError
+
+MODEL_FILE = "model.keras"
+CLASSES_FILE = "classes.json"
+
+# Images that pass through the network at once; bounds the memory, not the answer.
+_BATCH = 1000
+# Pillow's limit (a warning at 89 million pixels) is for photographs; this is far above them.
+_MOST_PIXELS = 80_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What the classifier says about one image.
+
+    `number` is the class in the target task, from 0, `name` its name, `probability` the
+    probability of this class, and `probabilities` those of all classes in their order.
+    """
+
+    name: str
+    number: int
+    probability: float
+    probabilities: tuple[float, ...]
+
+
+def arm_to_serve(verdict: str) -> str:
+    """Returns the arm that the verdict recommends, the baseline where it saw no difference.
+
+    The baseline needs no source model.
+
+    Raises:
+        UserError: The comparison was invalid, so that neither arm can be recommended.
+    """
+    arms = {
+        evaluation.BASELINE_BETTER: "baseline",
+        evaluation.TRANSFER_BETTER: "transfer",
+        evaluation.NO_DIFFERENCE: "baseline",
+    }
+    if verdict not in arms:
+        raise UserError(
+            f"metrics/metrics.json: comparison.verdict is {verdict!r}, so no model can be "
+            "recommended; the report (reports/index.html) says why. Mend the cause and run "
+            "`dvc repro`"
+        )
+    return arms[verdict]
+
+
+def succeeds(
+    actual: np.ndarray, incumbent: np.ndarray, challenger: np.ndarray, *, alpha: float
+) -> tuple[bool, str]:
+    """Tells whether a challenger beats the incumbent by the verdict's rule, and why.
+
+    The exact two-sided McNemar p-value on the same test images has to be below `alpha` and the
+    challenger right more often; constant answers make the comparison invalid.
+
+    Args:
+        actual: Classes from 0, int (n,).
+        incumbent: Probabilities, float (n,) of class 1 or (n, k).
+        challenger: See above.
+        alpha: Between 0 and 1.
+    """
+    for name, probabilities in (("incumbent", incumbent), ("challenger", challenger)):
+        if evaluation.degenerate(probabilities):
+            return False, (
+                f"the {name} gives one and the same answer to all {len(actual)} test images, "
+                "which makes the comparison invalid"
+            )
+    answers = evaluation.answers(incumbent), evaluation.answers(challenger)
+    pairs = evaluation.paired(actual, *answers)
+    p = evaluation.mcnemar(pairs)
+    counted = (
+        f"of {pairs.total} test images {pairs.only_transfer} are answered right by the "
+        f"challenger alone and {pairs.only_baseline} by the incumbent alone (exact McNemar "
+        f"p = {p:.3g}, alpha = {alpha:g})"
+    )
+    if p >= alpha:
+        return False, f"no difference detected: {counted}"
+    better = pairs.gain > 0
+    return better, f"the {'challenger' if better else 'incumbent'} is better: {counted}"
+
+
+class Classifier:
+    """A trained target model with the names of its classes."""
+
+    def __init__(self, model: Path, classes: Sequence[str]) -> None:
+        """Loads the `.keras` file `model`; `classes` are the names of the classes 0, 1, ..."""
+        from headstart import runtime
+
+        # No draw is left in a finished network; threads and kernels are as when it was judged.
+        runtime.fix(0)
+        from headstart import networks
+
+        self.classes = tuple(classes)
+        self._model = networks.load(model)
+        self.shape: tuple[int, ...] = tuple(self._model.input_shape[1:])
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "Classifier":
+        """Returns the classifier that `folder` holds as model.keras and classes.json."""
+        return cls(folder / MODEL_FILE, artefacts.read_json(folder / CLASSES_FILE))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Returns what the network answers to normalised images: (n,) of class 1, or (n, k)."""
+        # `model.predict` builds a pipeline and a graph for every call, a third of a second.
+        outputs = np.concatenate(
+            [
+                np.asarray(self._model(images[start : start + _BATCH], training=False))
+                for start in range(0, len(images), _BATCH)
+            ]
+        )
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def classify(self, raw: Any) -> list[Answer]:
+        """Returns an answer for each raw image.
+
+        Args:
+            raw: Whole numbers from 0 to 255: one image in the shape that the network takes,
+                (28, 28) for Fashion-MNIST, or n of them, (n, 28, 28); an array or nested lists.
+
+        Raises:
+            UserError: Type, shape or values are others.
+        """
+        images = raw_images(raw, shape=self.shape)
+        probabilities = self.probabilities(datasets.normalise(images))
+        numbers = evaluation.answers(probabilities)
+        values = np.asarray(probabilities, dtype=np.float64)
+        if values.ndim == 1:
+            values = np.stack([1 - values, values], axis=1)
+        return [
+            Answer(
+                name=self.classes[number],
+                number=int(number),
+                probability=float(row[number]),
+                probabilities=tuple(map(float, row)),
+            )
+            for number, row in zip(numbers, values, strict=True)
+        ]
+
+
+def raw_images(raw: Any, *, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns one or many raw images as uint8 (n, *shape).
+
+    Args:
+        raw: An array or nested lists of whole numbers from 0 to 255, in `shape` or (n, *shape).
+        shape: The shape of one image.
+
+    Raises:
+        UserError: What `raw` is, and what is expected.
+    """
+    sides = ", ".join(map(str, shape))
+    expected = (
+        f"expected: raw pixels, whole numbers from 0 to 255 (uint8, not divided by 255), one "
+        f"image of shape ({sides}) or n of them, (n, {sides})"
+    )
+    try:
+        values = np.asarray(raw)
+    except (ValueError, OverflowError):
+        values = np.asarray(None)
+    if values.dtype == object:
+        raise UserError(f"the images are no array of numbers with equal sides; {expected}")
+    if values.dtype.kind not in "uif":
+        kind = "text" if values.dtype.kind in "US" else values.dtype.name
+        raise UserError(f"the images hold {kind}; {expected}")
+    if values.shape == shape:
+        values = values[np.newaxis]
+    if values.shape[1:] != shape or not len(values):
+        raise UserError(f"the images have the shape {values.shape}; {expected}")
+    if values.dtype != np.uint8:
+        wrong = ~((values >= 0) & (values <= 255) & (np.mod(values, 1) == 0))
+        if wrong.any():
+            raise UserError(f"a pixel is {values[wrong][0]}; {expected}")
+        if values.dtype.kind == "f" and 0 < values.max() <= 1:
+            # Raw images this dark do not occur; images that were divided already do.
+            raise UserError(f"no pixel is above {values.max()}; {expected}")
+    return values.astype(np.uint8)
+
+
+def read_image(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns an image file as uint8 in `shape`: brought to its size, and to grey if it has none.
+
+    The longer side is fitted, and the picture is laid on black, as the published images are;
+    what is transparent becomes black.
+
+    Args:
+        path: A PNG or JPEG file.
+        shape: (height, width), or (height, width, 3).
+
+    Raises:
+        UserError: There is no such file, or it is no PNG or JPEG that can be read.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    height, width = shape[:2]
+    mode = "L" if len(shape) == 2 else "RGB"
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as opened:
+            if math.prod(opened.size) > _MOST_PIXELS:
+                raise UserError(
+                    f"{path}: has {opened.width} x {opened.height} pixels; at most "
+                    f"{_MOST_PIXELS // 10**6} million are read"
+                )
+            # A 16-bit grey image would be cut to its low end by a plain conversion.
+            if opened.mode.startswith("I"):
+                deep = np.asarray(opened, dtype=np.float64)
+                upright = Image.fromarray((deep / 257).round().astype(np.uint8))
+            else:
+                upright = ImageOps.exif_transpose(opened)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                rgba = upright.convert("RGBA")
+                upright = Image.new("RGBA", rgba.size, "black")
+                upright.alpha_composite(rgba)
+            picture = upright.convert(mode)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder; name PNG or JPEG files") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path}: is not a PNG or JPEG image") from error
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as an image ({error})") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Pillow's word for a file that ends too early.
+        raise UserError(f"{path}: cannot be read as an image ({error})") from error
+    if picture.size != (width, height):
+        picture = ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS, color=0)
+    return np.asarray(picture, dtype=np.uint8)

@@ -1,0 +1,66 @@
+"""The commands `headstart study ...`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.errors import reported
+
+app = typer.Typer(no_args_is_help=True, help="The study: many seeds, many label budgets.")
+
+Section = Annotated[str, typer.Option(help="grid or claims, a section of study/params.yaml.")]
+
+
+@app.command()
+def export(
+    cell: Annotated[
+        str, typer.Argument(help="Such as sandal_shirt/mlp/steps=2000/labels=10/frozen/seed=0.")
+    ],
+    to: Annotated[Path, typer.Option(help="The file to write.")] = Path("cell.npz"),
+    section: Section = "grid",
+) -> None:
+    """Write a cell's initial weights, subset and order, for anyone to check with other code."""
+    with reported():
+        from headstart.study import export as exporting
+        from headstart.study import stage
+
+        trains, _ = stage.runner(known(section))
+        exporting.export(trains, cell, to)
+        typer.echo(f"{to}: {cell}")
+
+
+@app.command()
+def page(section: Section = "grid") -> None:
+    """Draw study.md from a section's tables: the answer, verdicts, labels saved, pictures."""
+    with reported():
+        from headstart.study import outputs, parameters, stage
+
+        settings = parameters.load(stage.PARAMETERS).statistics
+        typer.echo(f"{outputs.write_page(stage.METRICS / known(section), settings)}")
+
+
+@app.command()
+def claims() -> None:
+    """Write docs/claims.md, the notebook's claims answered, from the tables of `claims`."""
+    with reported():
+        from headstart.study import claims as answering
+        from headstart.study import parameters, stage
+
+        study = parameters.load(stage.PARAMETERS)
+        path = Path("docs/claims.md")
+        answering.write(path, stage.METRICS / "claims", study.claims, study.statistics)
+        typer.echo(f"{path}")
+
+
+def known(section: str) -> str:
+    """Returns `section`, or refuses it.
+
+    Raises:
+        UserError: study/params.yaml has no such section.
+    """
+    from headstart.errors import UserError
+
+    if section not in ("grid", "claims"):
+        raise UserError(f"--section {section}: there is no such section; allowed are grid, claims")
+    return section

@@ -1,0 +1,88 @@
+"""One cell with everything that it takes to train it again with other code."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from headstart import artefacts, tasks
+from headstart.errors import UserError
+from headstart.study import plan, run
+
+
+def export(runner: run.Runner, name: str, path: Path) -> None:
+    """Writes a cell's initial weights, subset and order as `.npz`; trains its source if need be.
+
+    Arrays: `weight_00`, ... in the order of Keras' `get_weights`, kernel and bias by layer,
+    head last; `subset` and `validation`, the positions of the labels that train and validate;
+    `order`, the positions of every batch, filled up with -1; `train_images`, `train_labels`,
+    `test_images`, `test_labels` (uint8); `answers`, what we got on the test images, where the
+    cell is trained already; `about`, JSON with network, optimiser, learning rate and
+    `frozen_steps`, the first updates that leave all but the head alone.
+
+    Args:
+        runner: Of the grid that holds the cell.
+        name: task[/shift=S]/network/training/labels=N/arm/seed=S.
+        path: Where to.
+
+    Raises:
+        UserError: The grid has no such cell.
+    """
+    group, seed = find(runner.prepared, name)
+    runner.start()
+    bench = runner.bench(group)
+    place = group.seeds.index(seed)
+    parts = {}
+    for which in ("train", "test"):
+        cut = plan.shifted(
+            tasks.cut(runner.prepared.parts[which], group.question.target),
+            shift=group.question.shift,
+            task=group.question.name,
+            name=which,
+        )
+        parts[f"{which}_images"] = cut.images
+        parts[f"{which}_labels"] = cut.labels.astype(np.uint8)
+    about = {
+        "cell": name,
+        "classes": group.question.target.names,
+        "network": group.network.model_dump(),
+        "optimizer": runner.prepared.grid.optimizer,
+        "learning_rate": group.learning_rate,
+        "frozen_steps": bench.frozen_steps(group),
+    }
+    kept = runner.store.read(runner.key(group))
+    arrays = {
+        **{
+            f"weight_{number:02}": weight[place]
+            for number, weight in enumerate(bench.weights(group))
+        },
+        "subset": bench.subset(seed)[: group.training_labels],
+        "validation": bench.validating(group, seed),
+        "order": bench.order(group, seed),
+        **parts,
+        **({"answers": kept["answers"][place]} if kept is not None else {}),
+        "about": np.array(json.dumps(about)),
+    }
+    with artefacts.replacing(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def find(prepared: run.Prepared, name: str) -> tuple[plan.Group, int]:
+    """Returns the group that holds the cell of this name, and its seed.
+
+    Where learning rates are searched, the group with the first of them.
+
+    Raises:
+        UserError: The grid has no such cell.
+    """
+    task, shift, network, training, labels, arm, seed = plan.parse_cell(name)
+    row = plan.Row(task, shift, network, training, labels, arm)
+    if seed < prepared.grid.seeds:
+        for group in prepared.groups:
+            if group.row == row and seed in group.seeds:
+                return group, seed
+    example = prepared.groups[0].row.name
+    raise UserError(
+        f"{name}: the grid has no such cell; cells are named like {example}/seed=0, "
+        f"with seeds from 0 to {prepared.grid.seeds - 1}"
+    )

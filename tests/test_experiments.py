@@ -1,0 +1,140 @@
+"""DVC's experiments and MLflow's store on the real pipeline: one story in both."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labbooks import content, rows
+from projects import Project, clean_environment
+
+STAGES = ["train_a", "train_b", "transfer"]
+
+
+def publish(project: Project, *arguments: str) -> str:
+    return project.run("python", "-m", "headstart.cli", "publish", *arguments, PYTHONPATH="src")
+
+
+def kinds(project: Project) -> dict[str, int]:
+    """How many active runs of each kind the store has."""
+    counted: dict[str, int] = {}
+    for run in content(project.root).values():
+        kind = run["tags"].get("headstart.stage") or run["tags"].get("headstart.kind", "unknown")
+        counted[kind] = counted.get(kind, 0) + 1
+    return counted
+
+
+def running(project: Project) -> list[Any]:
+    return rows(project.root, "SELECT run_uuid FROM runs WHERE status = 'RUNNING'")
+
+
+ONE_STATE = dict.fromkeys([*STAGES, "comparison"], 1)
+
+
+def test_store_after_a_run_a_cached_run_and_two_publications_is_the_same(project: Project) -> None:
+    before = content(project.root)
+    assert kinds(project) == ONE_STATE
+    assert {run["status"] for run in before.values()} == {"FINISHED"}
+    assert project.repro() == []
+    publish(project)
+    publish(project)
+    assert content(project.root) == before
+
+
+def test_deleted_store_comes_back_with_the_same_content(project: Project) -> None:
+    before = content(project.root)
+    (project.root / "mlflow.db").unlink()
+    shutil.rmtree(project.root / "mlartifacts")
+    publish(project)
+    assert content(project.root) == before
+
+
+def test_experiments_in_temporary_folders_reach_the_same_store(project: Project) -> None:
+    project.run("dvc", "exp", "run", "--temp", "-n", "tuned", "-S", "transfer.strategy=finetune")
+    assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 2}
+    for name, alpha in (("strict", "0.01"), ("lax", "0.2")):
+        project.run("dvc", "exp", "run", "--queue", "-n", name, "-S", f"evaluate.alpha={alpha}")
+    project.run("dvc", "queue", "start", "-j", "2")
+    for name in ("strict", "lax"):
+        project.run("dvc", "queue", "logs", "-f", name)
+    assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 4}
+    assert not list((project.root / ".dvc/tmp/exps").rglob("mlflow.db"))
+    assert not running(project)
+    # The workspace is as it was, and DVC knows the experiments by name.
+    assert project.run("git", "status", "--porcelain") == ""
+    shown = project.run("dvc", "exp", "show", "--json")
+    assert all(name in shown for name in ("tuned", "strict", "lax"))
+    provenance = rows(
+        project.root, "SELECT value FROM tags WHERE key = 'provenance.experiment' ORDER BY value"
+    )
+    assert {value for (value,) in provenance} >= {"tuned", "strict", "lax"}
+    project.run("dvc", "exp", "apply", "tuned")
+    assert "finetune" in project.read("params.yaml")
+    project.run("dvc", "exp", "branch", "tuned", "from-experiment")
+    said = publish(project, "--rev", "from-experiment")
+    assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 4}, said
+
+
+@pytest.mark.timeout(900)
+def test_killed_trainings_change_no_result_and_leave_no_run_that_runs(
+    project: Project, tmp_path: Path
+) -> None:
+    project.set(
+        seed="7", source_training__epochs="40", target_training__epochs="40"
+    )  # Long enough to be killed in the middle.
+    undisturbed = project.clone_to(tmp_path / "undisturbed")
+    undisturbed.repro()
+    for stage in STAGES:
+        kill_in_the_middle_of(project, stage)
+        # The lock that the dead process left is no hindrance, nor is anything half-written.
+        assert not list(project.root.rglob("*.part*"))
+    assert project.repro()[-1] == "evaluate"
+    for path in ("dvc.lock", "metrics/metrics.json", "metrics/history.csv"):
+        assert project.read(path) == undisturbed.read(path)
+    publish(project)
+    assert not running(project)
+    assert kinds(project)["comparison"] == 2
+    killed = rows(project.root, "SELECT count(*) FROM runs WHERE status = 'KILLED'")
+    assert killed[0][0] <= 3
+    finished = {
+        key: run for key, run in content(project.root).items() if run["status"] == "FINISHED"
+    }
+    assert content(undisturbed.root) == finished
+
+
+def kill_in_the_middle_of(project: Project, stage: str) -> None:
+    """Runs `dvc repro` and ends it with all its children once `stage` has trained for a bit."""
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=project.root,
+        env=clean_environment() | {"PYTHONUNBUFFERED": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout
+    here = False
+    for line in process.stdout:
+        here = here or f"Running stage '{stage}'" in line
+        if here and line.startswith("Epoch 3/"):
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    process.stdout.close()
+    assert process.returncode == -signal.SIGKILL, f"{stage} was not killed"
+
+
+def test_plots_of_two_revisions_hold_both_arms_and_both_revisions(project: Project) -> None:
+    project.run("git", "switch", "-q", "-c", "other")
+    project.set(evaluate__alpha="0.01", train_b__overrides="{epochs: 3}")
+    project.repro()
+    project.commit("Other")
+    shown = json.loads(project.run("dvc", "plots", "diff", "main", "other", "--json"))
+    text = json.dumps(shown)
+    for word in ("baseline", "transfer", "main", "other", "misclassified.png"):
+        assert word in text
