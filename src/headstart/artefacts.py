@@ -74,8 +74,8 @@ def _umask() -> int:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes `array` as `.npy`."""
-    with replacing(path) as part:
-        np.save(part, array, allow_pickle=False)
+    # Not np.save, whose error on a full disk does not say that it is full.
+    write_blocks(path, [array], shape=array.shape, dtype=array.dtype)
 
 
 def write_blocks(
