@@ -72,8 +72,9 @@ def measured(name: str, *, repetitions: int) -> dict[str, float]:
         from headstart import runtime
 
         if way == "replicas":
-            runtime.INTRA_OP_THREADS, runtime.INTER_OP_THREADS = 1, cores
-        runtime.fix(0)
+            runtime.fix(0, intra_op_threads=1, inter_op_threads=cores)
+        else:
+            runtime.fix(0)
         work, steps = (
             replica_trainer(kind, cores)
             if way == "replicas"

@@ -63,14 +63,14 @@ MUTATIONS = [
     Mutation(
         "pixels divided by 256",
         f"{LIBRARY}/datasets.py",
-        "np.divide(images, np.float32(255)",
-        "np.divide(images, np.float32(256)",
+        "np.divide(images, np.float32(white)",
+        "np.divide(images, np.float32(white + 1)",
         "tests/test_datasets.py",
     ),
     Mutation(
         "checksum of a download not compared",
-        f"{LIBRARY}/datasets.py",
-        "    if found == file.sha256:",
+        f"{LIBRARY}/sources.py",
+        "    if file.sha256 is None or found == file.sha256:",
         "    if found:",
         "tests/test_download.py",
     ),
@@ -182,8 +182,8 @@ MUTATIONS = [
     Mutation(
         "winner among constant answers",
         f"{LIBRARY}/evaluation.py",
-        "len(np.unique(answers(probabilities))) == 1 or",
-        "False or",
+        "return len(np.unique(answered)) == 1",
+        "return False",
         "tests/test_evaluation.py",
     ),
     Mutation(
@@ -196,8 +196,8 @@ MUTATIONS = [
     Mutation(
         "multiply-add counted once",
         f"{LIBRARY}/networks.py",
-        "2 * positions * int(",
-        "positions * int(",
+        "return 2 * math.prod(shape)",
+        "return math.prod(shape)",
         "tests/test_training.py::test_forward_flops_count_every_multiply_add_twice",
     ),
     Mutation(

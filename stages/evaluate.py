@@ -3,7 +3,6 @@
 Reads the test data, the three models and their histories; writes metrics/ and reports/.
 """
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -37,41 +36,18 @@ def main() -> None:
         probabilities = {
             name: training.predict(models[name], test.images) for name, test in tests.items()
         }
-        arms = probabilities["baseline"], probabilities["transfer"]
-        answers = [evaluation.answers(arm) for arm in arms]
-        scores = {
-            name: dataclasses.asdict(
-                evaluation.scores(tests[name].labels, probabilities[name], loss=losses[name])
-            )
-            for name in tests
-        }
-        scores.setdefault("source", dict.fromkeys(scores["baseline"]))
-        verdict = evaluation.verdict(
-            target.labels,
-            *answers,
-            baseline_scores=scores["baseline"],
-            transfer_scores=scores["transfer"],
+        judged = evaluation.judge(
+            {name: test.labels for name, test in tests.items()},
+            probabilities,
+            losses,
+            arms=settings.arms,
             alpha=settings.evaluate.alpha,
-            classes=classes,
-        )
-        unfair = evaluation.fairness(*settings.arms)
-        pairs = evaluation.paired(target.labels, *answers)
-        low, high = evaluation.gain_interval(
-            pairs,
             confidence=settings.evaluate.confidence,
             samples=settings.evaluate.bootstrap_samples,
             seed=settings.seed,
+            classes=classes,
         )
-        record: dict[str, Any] = {
-            "comparison": {
-                "accuracy_gain": pairs.gain,
-                "accuracy_gain_low": low,
-                "accuracy_gain_high": high,
-                "mcnemar_p": evaluation.mcnemar(pairs),
-                "verdict": verdict.verdict,
-                "fair": not unfair,
-            }
-        } | scores
+        record = judged.record
         record["cost"] = cost.record(
             cost.works(
                 settings,
@@ -88,27 +64,25 @@ def main() -> None:
             for row in artefacts.read_history(MODELS / f"{name}.history.csv")
         ]
 
-        artefacts.write_json(METRICS / "metrics.json", record)
-        artefacts.write_table(METRICS / "history.csv", history)
-        artefacts.write_table(
-            METRICS / "predictions.csv", evaluation.prediction_rows(target.labels, *arms)
-        )
-        artefacts.write_table(METRICS / "roc.csv", report.roc_rows(target.labels, *arms))
+        answered: dict[str, Any] = {
+            "history": history,
+            "actual": target.labels,
+            "baseline_probabilities": probabilities["baseline"],
+            "transfer_probabilities": probabilities["transfer"],
+        }
+        report.write_tables(METRICS, record=record, **answered)
         pictures = report.draw(
             METRICS / "plots",
-            history=history,
             images=target.images,
-            actual=target.labels,
-            baseline_probabilities=arms[0],
-            transfer_probabilities=arms[1],
             classes=classes,
             limit=SHOWN_MISTAKES,
+            **answered,
         )
         said: dict[str, Any] = {
-            "reason": verdict.reason,
+            "reason": judged.reason,
             "test_images": {name: len(test.labels) for name, test in tests.items()},
             "confidence": settings.evaluate.confidence,
-            "unfair": unfair,
+            "unfair": judged.unfair,
         }
         taught = adopted or ", ".join(source_classes)
         page = report.page(
@@ -117,7 +91,7 @@ def main() -> None:
             f"telling {' from '.join(classes)}?",
             pictures=pictures,
             # Where the verified bytes came from is no part of the result.
-            parameters=settings.model_dump(exclude={"dataset": {"sources"}}),
+            parameters=settings.model_dump(exclude={"dataset": {"sources"}}, exclude_none=True),
             hashes={str(path): artefacts.md5(path) for path in sorted(MODELS.glob("*.keras"))},
             commands=("git checkout REVISION  # whose dvc.lock has these hashes", "make run"),
             **said,

@@ -91,11 +91,32 @@ def open_comparison(page: Page) -> None:
     page.get_by_role("heading", name="Comparing 2 Runs").wait_for()
 
 
-def open_charts(page: Page, address: str) -> Locator:
-    """Opens the runs page with charts and returns the cards of the section Comparison."""
+def metric(page: Page, name: str) -> Locator:
+    """Scrolls the comparison's table, which has only what is in view, down to a metric's link."""
+    wanted = page.get_by_role("link", name=name, exact=True)
+    page.get_by_role("link", name=re.compile(r"^(accuracy|baseline)")).first.wait_for()
+    first = page.get_by_role("link", name="accuracy_gain", exact=True)
+    if not wanted.count() and first.count():
+        first.scroll_into_view_if_needed()
+    for _ in range(40):
+        if wanted.count():
+            break
+        # Names and values are two panes; only a wheel over the values moves both.
+        row = page.get_by_role("link", name=re.compile(r"^(accuracy|baseline|cost|source|mcnemar)"))
+        box = row.nth(2).bounding_box()
+        assert box is not None
+        page.mouse.move(1200, box["y"] + box["height"])
+        page.mouse.wheel(0, 150)
+        page.wait_for_timeout(150)
+        if wanted.count():
+            # It was drawn ahead, below the edge.
+            page.mouse.wheel(0, 200)
+    return wanted
+
+
+def open_charts(page: Page, address: str) -> None:
+    """Opens the runs page with charts."""
     page.goto("about:blank")
     page.goto(f"{address}&compareRunsMode=CHART")
-    page.get_by_text("Comparison (5)").wait_for()
     page.get_by_text("baseline/val_accuracy vs transfer/val_accuracy").first.wait_for()
     page.locator(".js-plotly-plot .scatterlayer .trace").first.wait_for()
-    return page.locator("[data-testid='experiment-view-compare-runs-card']")

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ class Chancy:
     def __init__(self, day: int, first_id: int) -> None:
         self.day, self.first_id = day, first_id
 
-    def save(self, filepath: str | Path) -> None:
+    def save(self, filepath: str | Path, **options: Any) -> None:
         shared = {"shared_object_id": self.first_id}
         config = {"layers": [{**shared, "n": 1}, {"shared_object_id": self.first_id + 7}, shared]}
         with zipfile.ZipFile(filepath, "w") as archive:

@@ -69,16 +69,17 @@ def test_two_runs_compared_show_curves_and_accuracies_of_both_arms(
     browsing.open_runs(page, address)
     browsing.open_comparison(page)
     page.screenshot(path=tmp_path / "comparison.png", full_page=True)
-    for name in ("baseline/accuracy", "transfer/accuracy", "accuracy_gain"):
-        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
-    accuracy = two.record["transfer"]["accuracy"]
-    shown = {f"{accuracy:.3f}".rstrip("0").rstrip("."), f"{accuracy:.3f}"}
-    assert shown & set(page.locator("body").inner_text().split())
+    expect(browsing.metric(page, "accuracy_gain")).to_be_visible()
     for arm in ("baseline", "transfer"):
-        page.get_by_role("link", name=f"{arm}/val_accuracy", exact=True).click()
+        expect(browsing.metric(page, f"{arm}/accuracy")).to_be_visible()
+        accuracy = f"{two.record[arm]['accuracy']:.3f}".rstrip("0").rstrip(".")
+        expect(page.get_by_text(accuracy, exact=True).first).to_be_visible()
+        browsing.metric(page, f"{arm}/val_accuracy").click()
         expect(page.get_by_role("heading", name=f"{arm}/val_accuracy").first).to_be_visible()
-        curves = page.locator(".js-plotly-plot .scatterlayer .trace")
-        expect(curves).to_have_count(2)
+        page.locator(".js-plotly-plot .scatterlayer .trace").first.wait_for()
+        # Its legend: a curve of each run.
+        legend = re.compile(rf"^comparison · .* \({arm}/val_accuracy\)$")
+        expect(page.get_by_text(legend)).to_have_count(2)
         page.go_back()
 
 
@@ -87,8 +88,8 @@ def test_charts_draw_both_arms_of_both_runs_together(
 ) -> None:
     browsing.open_charts(page, address)
     page.screenshot(path=tmp_path / "charts.png")
-    # Two runs of two arms, accuracy and loss.
-    expect(page.locator(".js-plotly-plot .scatterlayer .trace")).to_have_count(8)
+    # Two runs of two arms, accuracy and loss; each is drawn as a line and as points.
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace")).to_have_count(16)
     for name in ("baseline/accuracy", "transfer/accuracy", "accuracy_gain"):
         expect(page.get_by_text(name, exact=True).first).to_be_attached()
 

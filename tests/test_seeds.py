@@ -9,7 +9,14 @@ PUBLISHED_ORDER = [3, 0, 1, 5, 4, 2]
 
 
 def test_draws_depend_on_seed_and_every_name() -> None:
-    keys = [(1, "a", "b"), (2, "a", "b"), (1, "b", "a"), (1, "a"), (1, "a", 1), (1, "a", 2)]
+    keys: list[tuple[int, *tuple[str | int, ...]]] = [
+        (1, "a", "b"),
+        (2, "a", "b"),
+        (1, "b", "a"),
+        (1, "a"),
+        (1, "a", 1),
+        (1, "a", 2),
+    ]
     drawn = {seeds.integer(*key) for key in keys}
     assert len(drawn) == len(keys)
     assert seeds.integer(1, "a", "b") == seeds.integer(1, "a", "b")

@@ -221,7 +221,7 @@ def answered(registered: Project) -> list[dict[str, str]]:
 
 def test_model_in_the_registry_tells_where_it_comes_from(registered: Project) -> None:
     from mlflow import MlflowClient
-    from mlflow.models import get_model_info
+    from mlflow.models import Model
 
     uri = f"sqlite:///{registered.root / 'mlflow.db'}"
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -239,14 +239,15 @@ def test_model_in_the_registry_tells_where_it_comes_from(registered: Project) ->
     place = client.get_model_version_download_uri("headstart-target", version.version)
     if place.startswith("models:/"):
         place = client.get_logged_model(version.model_id).artifact_location
-    info = get_model_info(place)
+    place = place.removeprefix("file://")
+    info = Model.load(place)
     taken = info.signature.inputs.inputs[0]
     assert (taken.type, taken.shape) == (np.dtype(np.uint8), (-1, 28, 28))
     assert info.signature.outputs.input_names() == [
         "class", "label", "probability", "probabilities",
     ]  # fmt: skip
     assert info.saved_input_example_info
-    needs = Path(place.removeprefix("file://"), "requirements.txt").read_text().split()
+    needs = Path(place, "requirements.txt").read_text().split()
     assert needs
     assert all(re.fullmatch(r"[\w-]+==[\w.]+", need) for need in needs), needs
 

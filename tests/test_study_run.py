@@ -182,6 +182,13 @@ def test_kept_groups_are_known_by_all_that_acts_on_them(make: Any) -> None:
     assert len(keys) == 6
 
 
+def test_comments_and_docstrings_do_not_make_finished_groups_worthless() -> None:
+    code = 'def f(x):\n    """Says what."""\n    return x + 1\n'
+    same = "def f(x):\n    # Why.\n    'Other words.'\n\n    return x + 1\n"
+    assert store.code_hash(code) == store.code_hash(same)
+    assert store.code_hash(code) != store.code_hash(code.replace("1", "2"))
+
+
 def test_forward_operations_are_those_of_the_real_network() -> None:
     from headstart import networks
     from headstart.params import Cnn
@@ -193,7 +200,10 @@ def test_forward_operations_are_those_of_the_real_network() -> None:
         model = networks.build((28, 28), network, units=3, activation="softmax")
         form = costs.shape(network, (28, 28), units=3)
         *backbone, head = networks.forward_flops(model).values()
-        assert (form.backbone_flops, form.head_flops) == (sum(backbone), head)
+        assert (form.backbone_flops, form.head_flops) == (
+            sum(flops or 0 for flops in backbone),
+            head,
+        )
         assert form.backbone_parameters + form.head_parameters == model.count_params()
 
 

@@ -81,12 +81,15 @@ def test_bootstrap_of_the_median_agrees_with_scipy() -> None:
     assert ours == pytest.approx((theirs.low, theirs.high), abs=0.1)
 
 
+def two_way(right: Any, *, samples: int, draws: Any) -> Any:
+    weights = statistics.two_way_weights(*right.shape, samples=samples, generator=draws)
+    return statistics.two_way_interval(right, weights, confidence=0.95)
+
+
 def test_two_way_interval_is_wider_than_that_over_seeds_alone() -> None:
     draws = generator()
     right = (draws.random((20, 100)) < draws.random(100)).astype(int)
-    low, high = statistics.two_way_interval(
-        right, confidence=0.95, samples=4000, generator=generator()
-    )
+    low, high = two_way(right, samples=4000, draws=generator())
     seeds = statistics.t_interval(right.mean(axis=1), confidence=0.95)
     assert low < seeds[0] < right.mean() < seeds[1] < high
 
@@ -96,9 +99,7 @@ def test_two_way_interval_covers_new_seeds_and_new_images() -> None:
     for _ in range(200):
         logits = 1.0 + draws.normal(0, 0.5, (20, 1)) + draws.normal(0, 1, (1, 80))
         right = (logits + draws.normal(0, 0.5, (20, 80)) > 0).astype(int)
-        low, high = statistics.two_way_interval(
-            right, confidence=0.95, samples=300, generator=draws
-        )
+        low, high = two_way(right, samples=300, draws=draws)
         covered += low <= scipy.stats.norm.cdf(1 / math.sqrt(1.5)) <= high
     assert covered / 200 > 0.9
 

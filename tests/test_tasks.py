@@ -10,10 +10,11 @@ from headstart.datasets import FASHION_MNIST
 from headstart.errors import UserError
 from headstart.parts import Part
 
+Published = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 NAMES = FASHION_MNIST.classes
 
 
-def published(train: int, test: int, classes: int = 10) -> tuple[np.ndarray, ...]:
+def published(train: int, test: int, classes: int = 10) -> Published:
     """Images whose one pixel is their position: no two are equal."""
     numbers = np.arange(train + test, dtype=np.int64).reshape(-1, 1, 1)
     labels = (numbers[:, 0, 0] * 7 % classes).astype(np.uint8)

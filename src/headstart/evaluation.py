@@ -261,6 +261,70 @@ def verdict(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """All that the test answers say, as metrics/metrics.json has it, and in prose."""
+
+    record: dict[str, Any]
+    reason: str
+    unfair: list[str]
+
+
+def judge(
+    actual: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+    losses: Mapping[str, float],
+    *,
+    arms: tuple[Mapping[str, Any], Mapping[str, Any]],
+    alpha: float,
+    confidence: float,
+    samples: int,
+    seed: int,
+    classes: Sequence[str],
+) -> Judgement:
+    """Returns the comparison of both arms, and the scores of all models.
+
+    Args:
+        actual: classes from 0, int (n,), by model: baseline, transfer, and source unless the
+            source network comes from elsewhere and has no task here.
+        probabilities: what the models answer, by model.
+        losses: their compiled losses on these images, by model.
+        arms: what has to be equal for a fair comparison, of baseline and transfer.
+        alpha: below this McNemar p-value a difference counts.
+        confidence: of the interval of the gain.
+        samples: of its bootstrap.
+        seed: keys the bootstrap.
+        classes: names of the target classes by number.
+    """
+    scored = {
+        name: dataclasses.asdict(scores(labels, probabilities[name], loss=losses[name]))
+        for name, labels in actual.items()
+    }
+    scored.setdefault("source", dict.fromkeys(scored["baseline"]))
+    target = actual["baseline"]
+    answered = [answers(probabilities[arm]) for arm in ("baseline", "transfer")]
+    decided = verdict(
+        target,
+        *answered,
+        baseline_scores=scored["baseline"],
+        transfer_scores=scored["transfer"],
+        alpha=alpha,
+        classes=classes,
+    )
+    unfair = fairness(*arms)
+    pairs = paired(target, *answered)
+    low, high = gain_interval(pairs, confidence=confidence, samples=samples, seed=seed)
+    comparison = {
+        "accuracy_gain": pairs.gain,
+        "accuracy_gain_low": low,
+        "accuracy_gain_high": high,
+        "mcnemar_p": mcnemar(pairs),
+        "verdict": decided.verdict,
+        "fair": not unfair,
+    }
+    return Judgement({"comparison": comparison} | scored, decided.reason, unfair)
+
+
 def fairness(
     baseline_settings: Mapping[str, Any], transfer_settings: Mapping[str, Any]
 ) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from headstart import evaluation
-from headstart.artefacts import replacing
+from headstart.artefacts import replacing, write_json, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -217,6 +217,32 @@ def write_png(path: Path, figure: "Figure") -> None:
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         # Left in, the name and version of the library would change the bytes with it.
         figure.savefig(part, format="png", metadata={"Software": None})
+
+
+def write_tables(
+    folder: Path,
+    *,
+    record: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    actual: np.ndarray,
+    baseline_probabilities: np.ndarray,
+    transfer_probabilities: np.ndarray,
+) -> None:
+    """Writes metrics.json, history.csv, predictions.csv and roc.csv into `folder`.
+
+    Args:
+        folder: made if missing.
+        record: what metrics.json holds.
+        history: rows of history.csv.
+        actual: classes from 0, int (n,).
+        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
+        transfer_probabilities: see above.
+    """
+    arms = baseline_probabilities, transfer_probabilities
+    write_json(folder / "metrics.json", record)
+    write_table(folder / "history.csv", history)
+    write_table(folder / "predictions.csv", evaluation.prediction_rows(actual, *arms))
+    write_table(folder / "roc.csv", roc_rows(actual, *arms))
 
 
 def roc_rows(

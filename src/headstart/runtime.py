@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 
 # Values change with the number of threads and with oneDNN: both are part of the result.
-INTRA_OP_THREADS = 2
-INTER_OP_THREADS = 1
+_INTRA_OP_THREADS = 2
+_INTER_OP_THREADS = 1
 # Keras imports these where they are installed, for wrappers and drawings that nothing here uses:
 # a third of its start-up.
 _OPTIONAL_TO_KERAS = ("matplotlib", "pandas", "sklearn")
@@ -64,13 +64,20 @@ def _quiet_start() -> Iterator[None]:
             os.close(stderr)
 
 
-def fix(seed: int) -> None:
+def fix(
+    seed: int,
+    *,
+    intra_op_threads: int = _INTRA_OP_THREADS,
+    inter_op_threads: int = _INTER_OP_THREADS,
+) -> None:
     """Imports TensorFlow and Keras with seeds, threads and kernels fixed.
 
     The same processor then gives the same bytes; another may round differently.
 
     Args:
         seed: Seeds Python, NumPy, TensorFlow and Keras, for any draw that has no name of its own.
+        intra_op_threads: Threads within an operation; part of the result.
+        inter_op_threads: Operations side by side.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
@@ -80,7 +87,7 @@ def fix(seed: int) -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    tf.config.threading.set_intra_op_parallelism_threads(INTRA_OP_THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(INTER_OP_THREADS)
+    tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)

@@ -37,6 +37,7 @@ class Cost:
     flops: int
     flops_as_notebook: int
     source_flops: int
+    source_updates: int = 0
 
 
 def shape(network: Mlp | Cnn, input_shape: tuple[int, ...], *, units: int) -> Shape:
@@ -84,27 +85,27 @@ def cost(
     backbone = 3 * (seen - seen_frozen) * form.backbone_flops
     trained = 3 * seen * form.head_flops + backbone
     whole = form.backbone_parameters + form.head_parameters
+    before = source(grid.source_training, source_form, images=source_images)
     return Cost(
         trainable_parameters=form.head_parameters if arm in ON_FEATURES else whole,
         updates=total,
         # Features are needed only of the labels that train.
         flops=trained + (count * form.backbone_flops if frozen else 0),
         flops_as_notebook=trained + seen_frozen * form.backbone_flops,
-        source_flops=source(grid.source_training, source_form, images=source_images)
-        if arm in TRANSFERRED
-        else 0,
+        source_flops=before.flops if arm in TRANSFERRED else 0,
+        source_updates=before.updates if arm in TRANSFERRED else 0,
     )
 
 
-def source(settings: Training, form: Shape, *, images: int) -> int:
-    """Returns the operations of one source training."""
+def source(settings: Training, form: Shape, *, images: int) -> Work:
+    """Returns one source training, as far as its cost goes."""
     return Work(
         backbone_flops=form.backbone_flops,
         head_flops=form.head_flops,
         images=images,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
-    ).flops
+    )
 
 
 def effort(updates: int, flops: int) -> float:

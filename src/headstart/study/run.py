@@ -168,7 +168,7 @@ class Runner:
         failures: dict[str, Exception] = {}
         if missing:
             self.start()
-        progress = _Progress(self.say, [self._effort(group) for group in missing])
+        progress = _Progress(self.say, self._efforts(missing))
         for group in missing:
             try:
                 arrays = self.train(group)
@@ -280,9 +280,18 @@ class Runner:
             }
         )
 
-    def _effort(self, group: plan.Group) -> float:
-        cost = training_cost(self.prepared, group)
-        return len(group.seeds) * costs.effort(cost.updates, cost.flops)
+    def _efforts(self, groups: Sequence[plan.Group]) -> list[float]:
+        """Returns how long groups take, relatively; the first that needs a source pays for it."""
+        efforts, paid = [], set()
+        for group in groups:
+            cost = training_cost(self.prepared, group)
+            effort = costs.effort(cost.updates, cost.flops)
+            key = self.source_key(plan.SourceGroup(group.question, group.network, "", group.seeds))
+            if cost.source_flops and key not in paid and not self.store.holds(key):
+                paid.add(key)
+                effort += costs.effort(cost.source_updates, cost.source_flops)
+            efforts.append(len(group.seeds) * effort)
+        return efforts
 
 
 def training_cost(prepared: Prepared, group: plan.Group) -> costs.Cost:

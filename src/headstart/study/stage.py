@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 
 from headstart import datasets, runtime
+from headstart.errors import UserError
 from headstart.study import outputs, parameters, run, store
 
 PARAMETERS = Path("study/params.yaml")
@@ -15,6 +16,11 @@ _UNUSED_SEED = 0
 def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]:
     """Returns the checked grid of a section, and the store of its finished groups."""
     study = parameters.load(PARAMETERS)
+    if study.engine != "local":
+        raise UserError(
+            f"{PARAMETERS}: engine: {study.engine} is not built yet; write local, which trains "
+            "the same groups on this machine"
+        )
     dataset = datasets.DATASETS[study.dataset.name]
     published = datasets.load(dataset, Path("data/raw") / dataset.name)
     grid: parameters.Grid = getattr(study, section)
@@ -30,8 +36,7 @@ def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]
 def start(threads: int) -> None:
     """Imports TensorFlow with everything fixed that acts on the bytes."""
     # Replicas share the cores network by network: one thread inside an operation.
-    runtime.INTRA_OP_THREADS, runtime.INTER_OP_THREADS = 1, threads
-    runtime.fix(_UNUSED_SEED)
+    runtime.fix(_UNUSED_SEED, intra_op_threads=1, inter_op_threads=threads)
 
 
 def runner(section: str) -> tuple[run.Runner, parameters.Study]:

@@ -122,27 +122,36 @@ def bootstrap(
     return percentiles(statistic(np.asarray(values)[drawn]), confidence=confidence)
 
 
+def two_way_weights(
+    seeds: int, images: int, *, samples: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how often resamples hold each seed and each test image.
+
+    As shares: float64 (samples, seeds) and (samples, images). Both are drawn with replacement,
+    independently (the pigeonhole bootstrap: Owen 2007, "The pigeonhole bootstrap", which errs on
+    the side of wide intervals). Rows of one task may share them.
+    """
+    return (
+        generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=samples) / seeds,
+        generator.multinomial(images, np.full(images, 1 / images), size=samples) / images,
+    )
+
+
 def two_way_interval(
-    right: np.ndarray, *, confidence: float, samples: int, generator: np.random.Generator
+    right: np.ndarray, weights: tuple[np.ndarray, np.ndarray], *, confidence: float
 ) -> Interval:
     """Returns the bootstrap interval of the mean over seeds *and* test images.
 
-    Both are drawn with replacement, independently (the pigeonhole bootstrap: Owen 2007, "The
-    pigeonhole bootstrap", which errs on the side of wide intervals).
-
     Args:
         right: (seeds, images), 1 right and 0 wrong, or differences of two such tables.
+        weights: from `two_way_weights`.
         confidence: between 0 and 1.
-        samples: number of resamples.
-        generator: draws them.
     """
-    seeds, images = right.shape
-    if seeds < 2 or images < 2:
+    if min(right.shape) < 2:
         return _UNDEFINED
-    seed_weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=samples) / seeds
-    per_image = seed_weights @ right.astype(np.float64)
-    image_weights = generator.multinomial(images, np.full(images, 1 / images), size=samples)
-    return percentiles((per_image * image_weights).sum(axis=1) / images, confidence=confidence)
+    by_seed, by_image = weights
+    per_image = by_seed @ right.astype(np.float64)
+    return percentiles((per_image * by_image).sum(axis=1), confidence=confidence)
 
 
 def percentiles(values: np.ndarray, *, confidence: float) -> Interval:

@@ -1,5 +1,6 @@
 """From finished cells to the study's tables, verdicts and sentences. Plain values, no files."""
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,11 +150,10 @@ def _summary(one: Cells, base: Cells, settings: Statistics) -> dict[str, Any]:
     middle = statistics.bootstrap(
         accuracies, statistics.interquartile_mean, generator=_generator(row, "iqm"), **drawn
     )
-    both = statistics.two_way_interval(one.right, generator=_generator(row, "two way"), **drawn)
+    weights = _weights(row.task, *one.right.shape, settings.bootstrap_samples)
+    both = statistics.two_way_interval(one.right, weights, confidence=confidence)
     gain_both = statistics.two_way_interval(
-        one.right.astype(np.int8) - base.right.astype(np.int8),
-        generator=_generator(row, "gain, two way"),
-        **drawn,
+        one.right.astype(np.int8) - base.right.astype(np.int8), weights, confidence=confidence
     )
     return {
         **_named(row),
@@ -454,6 +454,17 @@ def _named(row: Row) -> dict[str, Any]:
 def _setting(setting: Setting) -> dict[str, Any]:
     task, _, network, training = setting
     return {"task": task, "network": network, "training": training}
+
+
+@functools.lru_cache(maxsize=1)
+def _weights(task: str, count: int, images: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two-way resamples of a task, the same for all its rows: drawing them takes a while."""
+    return statistics.two_way_weights(
+        count,
+        images,
+        samples=samples,
+        generator=seeds.generator(_BOOTSTRAP_SEED, "bootstrap", task, "two way"),
+    )
 
 
 def _generator(row: Row, name: str) -> np.random.Generator:
