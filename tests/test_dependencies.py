@@ -23,10 +23,10 @@ LEFT_OUT_OF = {("download", "tasks"): "refuses impossible tasks, writes nothing"
 # From the top; a module imports only what stands below it.
 HOUSE = [
     "cli",
-    "charts",
-    "cache",
     "checking",
     "starting",
+    "charts",
+    "cache",
     "tracking",
     "serving",
     "report",

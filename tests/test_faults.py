@@ -178,7 +178,7 @@ def test_read_only_data_is_said(project: Own) -> None:
 
 def test_class_with_one_image_is_refused_with_its_name(tmp_path: Path) -> None:
     photos = blobs(tmp_path / "photos", ["ant", "bee", "cat", "dog"])
-    blobs(photos, ["eel"], each=1)
+    blobs(photos, ["eel"], each=1, seed=9)
     project = new(tmp_path / "own", data=photos, target=["ant", "eel"])
     said = project.run("dvc", "repro", "prepare", status=255)
     assert re.search(r"error: target (valid|test|train): holds no image of eel", said)

@@ -74,8 +74,8 @@ def _umask() -> int:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes `array` as `.npy`."""
-    with replacing(path) as part:
-        np.save(part, array, allow_pickle=False)
+    # Not np.save, whose error on a full disk does not say that it is full.
+    write_blocks(path, [array], shape=array.shape, dtype=array.dtype)
 
 
 def write_blocks(
@@ -171,8 +171,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def write_history(path: Path, history: Iterable[Mapping[str, float]]) -> None:
     """Writes a training history, a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy."""
+    rows = list(history)
+    # A network from elsewhere has no history: the header alone.
     columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-    write_table(path, list(history), columns=columns)
+    write_table(path, rows, columns=() if rows else columns)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -1,20 +1,18 @@
 """What a run will do and what would go wrong, said before anything is trained."""
 
-import json
 import math
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from headstart import artefacts, catalogue, cost, datasets, gathering, params, tasks
+from headstart import artefacts, cache, catalogue, cost, datasets, gathering, params, tasks
 from headstart.errors import UserError
 from headstart.parts import Part
 
@@ -24,7 +22,6 @@ _STAGE_SECONDS = 6.0
 _UPDATE_SECONDS = 0.0007
 _FLOPS_A_SECOND = 2e10
 _STAGES_WITH_TENSORFLOW = 4
-_CACHE = "files/md5"
 
 
 @dataclass
@@ -264,81 +261,25 @@ def weights(
     return parameters, inputs * units + units, flops + 2 * inputs * units
 
 
-# DVC's cache
-
-
 def damaged(root: Path) -> tuple[int, list[str]]:
-    """Returns how many files DVC's cache holds, and a message for each whose bytes are not its own.
+    """Returns how many files DVC's cache holds, and what mends each that is damaged.
 
     DVC names a file by the MD5 of its bytes and does not look again: what a disk damages without
     changing its date is handed out as it is.
     """
-    folder = _cache(root) / _CACHE
-    names = _names(root, folder)
-    count, messages = 0, []
-    for path in sorted(folder.glob("??/*")):
-        if not path.is_file() or path.name.endswith((".tmp", ".unpacked")):
-            continue
-        count += 1
-        named = path.parent.name + path.name.removesuffix(".dir")
-        if artefacts.md5(path) != named:
-            messages.append(_mended(root, path, named, *names.get(named, ("", ""))))
-    return count, messages
+    found, count = cache.damaged(root)
+    return count, [_mended(root, damage) for damage in found]
 
 
-def _mended(root: Path, path: Path, md5: str, out: str, stage: str) -> str:
+def _mended(root: Path, damage: cache.Damage) -> str:
     """Returns what is damaged, and the command that mends it without a chance to lose more."""
-    if not out:
-        return f"{path}: is damaged, a file of an earlier run; forget it: rm -f {_quoted(path)}"
-    copy = root / out
-    if copy.is_file() and artefacts.md5(copy) == md5:
-        return f"{path}: is damaged, {out} is not: cp -f {_quoted(copy)} {_quoted(path)}"
+    path = shlex.quote(str(damage.path))
+    if not damage.outputs:
+        return f"{damage.path}: is damaged, a file of another commit: rm -f {path}"
+    out = root / damage.outputs[0]
+    if out.is_file() and artefacts.md5(out) == damage.path.parent.name + damage.path.name:
+        return f"{damage.path}: is damaged, {out} is not: cp -f {shlex.quote(str(out))} {path}"
     return (
-        f"{path}: is damaged ({out}): rm -f {_quoted(path)}, then `dvc fetch` where a remote has "
-        f"it, else `dvc repro --force --single-item {stage}`"
+        f"{damage.path}: is damaged ({', '.join(damage.outputs)}): rm -f {path}, then `dvc pull` "
+        "where a remote has it, else `dvc repro --force`"
     )
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
-
-
-def _cache(root: Path) -> Path:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "cache", "dir"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise UserError(f"{root.resolve()}: is in no DVC project ({done.stderr.strip()[-200:]})")
-    return root / done.stdout.strip()
-
-
-def _names(root: Path, folder: Path) -> dict[str, tuple[str, str]]:
-    """Returns what the outputs in dvc.lock are called and the stages that make them, by hash."""
-    import yaml
-
-    lock = root / "dvc.lock"
-    if not lock.exists():
-        return {}
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-    found = {}
-    for stage, entry in ((name, out) for name in stages for out in stages[name].get("outs", [])):
-        md5 = str(entry.get("md5", ""))
-        found[md5.removesuffix(".dir")] = (entry["path"], stage)
-        for relative, file_md5 in _listed(folder, md5):
-            found[file_md5] = (f"{entry['path']}/{relative}", stage)
-    return found
-
-
-def _listed(folder: Path, md5: str) -> Iterator[tuple[str, str]]:
-    path = folder / md5[:2] / md5[2:]
-    if not md5.endswith(".dir") or not path.is_file():
-        return
-    try:
-        for entry in json.loads(path.read_text(encoding="utf-8")):
-            yield str(entry["relpath"]), str(entry["md5"])
-    except (ValueError, KeyError, TypeError):
-        return  # It is damaged itself, and named for that.

@@ -133,13 +133,16 @@ def show() -> None:
         settings = params.load(root / "params.yaml")
         record = artefacts.read_json(root / "metrics/metrics.json")
         rows = artefacts.read_table(root / "metrics/predictions.csv")
-        dataset = datasets.DATASETS[settings.dataset.name]
-        _, target = tasks.source_and_target(
-            dataset.classes,
-            dataset.aliases,
-            target_classes=settings.tasks.target_classes,
-            source_classes=settings.tasks.source_classes,
-        )
+        classes = [str(name) for name in settings.tasks.target_classes]
+        # Names of classes of one's own are in git only where params.yaml tells them.
+        if (dataset := datasets.DATASETS.get(settings.dataset.name)) is not None:
+            _, target = tasks.source_and_target(
+                dataset.classes,
+                dataset.aliases,
+                target_classes=settings.tasks.target_classes,
+                source_classes=settings.tasks.source_classes,
+            )
+            classes = list(target.names)
         actual, *answers = (
             np.array([int(row[column]) for row in rows])
             for column in ("actual", "baseline", "transfer")
@@ -150,7 +153,7 @@ def show() -> None:
             baseline_scores=record["baseline"],
             transfer_scores=record["transfer"],
             alpha=settings.evaluate.alpha,
-            classes=target.names,
+            classes=classes,
         )
         report.summary(
             record,

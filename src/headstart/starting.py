@@ -359,9 +359,7 @@ def _initialise(folder: Path, template: Path, own: Sequence[str | None]) -> None
     shutil.copyfile(template / ".dvc/config", folder / ".dvc/config")
     if not git:
         _ran([*dvc, "config", "core.no_scm", "true"], folder)
-    for chart in sorted((template / ".dvc/plots").glob("*.json")):
-        (folder / ".dvc/plots").mkdir(exist_ok=True)
-        shutil.copyfile(chart, folder / ".dvc/plots" / chart.name)
+    shutil.copytree(template / ".dvc/plots", folder / ".dvc/plots", dirs_exist_ok=True)
     for path in own:
         if path and path != "null":
             _ran([*dvc, "add", "-q", json.loads(path) if path.startswith('"') else path], folder)

@@ -117,10 +117,10 @@ class _Child:
         command = _dvc_command()
         with contextlib.suppress(OSError):
             said = f"{command} {masked(self._uri)}"
-            if command and note.is_file() and note.read_text() == said:
+            if command and note.is_file() and note.read_text("utf-8", "surrogateescape") == said:
                 return
             note.parent.mkdir(exist_ok=True)
-            note.write_text(said)
+            note.write_text(said, "utf-8", "surrogateescape")
         print(
             f"warning: MLflow at {masked(self._uri)} lacks this run: {reason}.\n"
             "         Nothing is lost: `headstart publish` sends it later.",

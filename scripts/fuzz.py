@@ -1,0 +1,138 @@
+"""Feeds spoiled files to every reader of raw data: the right kind of array, or a clean refusal.
+
+    python scripts/fuzz.py [INPUTS] [SEED]
+
+Prints a line per reader: inputs tried, refused, read, the slowest, and the most memory that Python
+held. Ends with status 1 and the input on disk if a reader raises anything but UserError, takes more
+than five seconds, or more than 256 MB.
+"""
+
+import io
+import random
+import struct
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from headstart import datasets, gathering
+from headstart.errors import UserError
+
+_PIXELS = np.random.default_rng(1).integers(0, 256, (6, 9, 7), dtype=np.uint8)
+_LABELS = np.arange(6) % 3
+_SLOWEST_SECONDS = 5.0
+_MOST_BYTES = 256 * 2**20
+
+
+def idx() -> bytes:
+    return struct.pack(">HBB3I", 0, 8, 3, *_PIXELS.shape) + _PIXELS.tobytes()
+
+
+def image(kind: str, mode: str = "L") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(_PIXELS[0]).convert(mode).save(file, format=kind)
+    return file.getvalue()
+
+
+def npz(*, packed: bool) -> bytes:
+    file = io.BytesIO()
+    names = np.array(["ant", "bee", "cat"])
+    save = np.savez_compressed if packed else np.savez
+    save(file, images=_PIXELS, labels=_LABELS, classes=names)
+    return file.getvalue()
+
+
+def read_image(path: Path) -> None:
+    pixels = gathering._pixels(path, (9, 7), grey=True)
+    if pixels.shape != (9, 7) or pixels.dtype != np.uint8:
+        raise AssertionError(f"an image became {pixels.dtype} {pixels.shape}")
+
+
+def read_npz(path: Path) -> None:
+    gathering.own(path, path.parent / "raw", classes="auto", image_size="auto")
+    part = datasets.read("own", path.parent / "raw", classes="auto").parts["all"]
+    if len(part.images) != len(part.labels):
+        raise AssertionError("not as many labels as images")
+
+
+def read_idx(path: Path) -> None:
+    if datasets.read_idx(path).dtype != np.uint8:
+        raise AssertionError("an IDX file became something else than uint8")
+
+
+READERS: dict[str, tuple[str, Callable[[Path], None], list[bytes]]] = {
+    "idx": ("raw-idx", read_idx, [idx()]),
+    "npz": ("own.npz", read_npz, [npz(packed=False), npz(packed=True)]),
+    "png": ("a.png", read_image, [image("PNG"), image("PNG", "P"), image("PNG", "RGBA")]),
+    "jpeg": ("a.jpg", read_image, [image("JPEG"), image("JPEG", "CMYK")]),
+}
+
+
+def spoiled(good: bytes, chance: random.Random) -> bytes:
+    """Returns `good` with one to eight spots changed, cut out or put in."""
+    content = bytearray(good)
+    for _ in range(chance.randint(1, 8)):
+        at = chance.randrange(len(content) + 1)
+        kind = chance.randrange(6)
+        if kind == 0 and at < len(content):
+            content[at] = chance.randrange(256)
+        elif kind == 1 and at < len(content):
+            content[at] ^= 1 << chance.randrange(8)
+        elif kind == 2:
+            del content[at : at + chance.randint(1, 60)]
+        elif kind == 3:
+            content[at:at] = chance.randbytes(chance.randint(1, 30))
+        elif kind == 4:
+            content[at : at + 4] = chance.choice([b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff"])
+        elif chance.random() < 0.2:
+            del content[at:]
+    return bytes(content)
+
+
+def main() -> None:
+    inputs = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    # In memory where there is such a place: each input is written and synced.
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        for reader, (name, read, goods) in READERS.items():
+            chance = random.Random(f"{seed} {reader}")  # noqa: S311 (repeatable, no secret)
+            path = Path(folder, name)
+            refused, slowest, most = 0, 0.0, 0
+            for number in range(inputs):
+                path.write_bytes(spoiled(chance.choice(goods), chance))
+                watched = number % 20 == 0  # Watching memory makes it ten times slower.
+                if watched:
+                    tracemalloc.start()
+                start = time.perf_counter()
+                try:
+                    read(path)
+                except UserError:
+                    refused += 1
+                except BaseException:
+                    kept = Path(f"fuzz-{reader}-{number}")
+                    kept.write_bytes(path.read_bytes())
+                    print(f"{reader}: input {number}, kept as {kept}, was not refused cleanly")
+                    raise
+                slowest = max(slowest, time.perf_counter() - start)
+                if watched:
+                    most = max(most, tracemalloc.get_traced_memory()[1])
+                    tracemalloc.stop()
+                if slowest > _SLOWEST_SECONDS or most > _MOST_BYTES:
+                    raise SystemExit(f"{reader}: input {number}: {slowest:.1f} s, {most} bytes")
+            print(
+                f"{reader}: {inputs} inputs, {refused} refused, {inputs - refused} read, "
+                f"slowest {slowest:.2f} s, at most {most / 1e6:.1f} MB",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
