@@ -42,9 +42,9 @@ VERDICTS = (
     evaluation.NO_DIFFERENCE,
     evaluation.INVALID,
 )
-SIZE = st.sampled_from([0.2, 0.25, 0.3, 60, 90, 100, 0.2, 0.25, 0.3, 60, 90, 1.0])
+SIZE = st.sampled_from([0.2, 0.25, 0.3, 60, 90, 100])
 # What no file may hold at a key, and what a slip of the keyboard makes.
-WRONG = st.sampled_from([None, "many", -1, True, [], {}, 1e300, [3, 3], "1e-3"])
+WRONG = st.sampled_from([None, "many", "sigmoid", -1, 1.0, True, [], {}, 1e300, [3, 3], "1e-3"])
 
 
 @st.composite
@@ -68,15 +68,13 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         },
         "tasks": {
             "target_classes": draw(st.lists(NUMBERS, min_size=2, max_size=4, unique=True)),
-            "source_classes": draw(st.sampled_from(["others"] * 4 + [[0, 1], [7, 8, 9], [1, 1]])),
+            "source_classes": draw(st.sampled_from(["others"] * 4 + [[0, 1], [7, 8, 9]])),
         },
         "network": draw(MLP | CNN),
         "source_training": draw(TRAINING) | own,
         "target_training": draw(TRAINING),
         "train_b": {
-            "output_activation": draw(
-                st.sampled_from(["auto", "auto", "auto", "softmax", "sigmoid"])
-            ),
+            "output_activation": draw(st.sampled_from(["auto", "auto", "auto", "softmax"])),
             "overrides": draw(st.sampled_from([{}, {"epochs": 1}, {"learning_rate": 0.02}])),
         },
         "transfer": {
@@ -87,7 +85,7 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         },
         "evaluate": {"alpha": 0.05, "confidence": 0.95, "bootstrap_samples": 100},
     }
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 99)) > 79:
         section = draw(st.sampled_from([key for key in found if key != "seed"]))
         key = draw(st.sampled_from(sorted(found[section])))
         found[section][key] = draw(WRONG)
@@ -208,6 +206,7 @@ def test_accepted_parameters_run_to_a_verdict_and_refused_ones_name_their_key(
         verdict = run(params.parse(json.dumps(found), "params.yaml"))
     except UserError as error:
         refused = str(error)
+        event(f"refused: {refused[:90]}")
     else:
         event(f"ran: {verdict}")
         assert verdict in VERDICTS
