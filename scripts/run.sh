@@ -11,4 +11,6 @@ HEADSTART_SHOWN=$shown .venv/bin/dvc repro
 # DVC skips a cached stage whole, its lines to MLflow included.
 .venv/bin/headstart publish --if-changed ||
     printf 'headstart: MLflow lacks this state; later, `headstart publish` sends it\n' >&2
+# What the pages of `dvc plots` load from here instead of from the web.
+.venv/bin/python -c 'from pathlib import Path; from headstart import charts; charts.vega(Path())'
 [ -s "$shown" ] || .venv/bin/headstart show

@@ -44,7 +44,9 @@ VERDICTS = (
 )
 SIZE = st.sampled_from([0.2, 0.25, 0.3, 60, 90, 100])
 # What no file may hold at a key, and what a slip of the keyboard makes.
-WRONG = st.sampled_from([None, "many", "sigmoid", -1, 1.0, True, [], {}, 1e300, [3, 3], "1e-3"])
+WRONG: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "many", "sigmoid", -1, 1.0, True, [], {}, 1e300, [3, 3], "1e-3"]
+)
 
 
 @st.composite

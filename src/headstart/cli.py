@@ -165,27 +165,6 @@ def show() -> None:
         )
 
 
-@app.command()
-def verify() -> None:
-    """Hash every file of DVC's cache and name those that are damaged, which DVC does not notice."""
-    with reported():
-        from headstart import cache, tracking
-
-        root = tracking.project_root(Path.cwd())
-        found, count = cache.damaged(root)
-        for damage in found:
-            what = ", ".join(damage.outputs) or "of another commit"
-            typer.echo(f"damaged: {damage.path} ({what})")
-        if found:
-            paths = " ".join(str(damage.path) for damage in found)
-            raise UserError(
-                f"{len(found)} of {count} files in the cache are not what their names say. Take "
-                f"them away: rm -f {paths}\nthen get them back: dvc pull (from a remote), or "
-                "dvc repro --force STAGE (anew); last: dvc checkout --force"
-            )
-        typer.echo(f"all {count} files in the cache are what their names say")
-
-
 @study.app.command("publish")
 def publish_study(section: study.Section = "grid") -> None:
     """Write the study's run to MLflow: parameters, curves, tables, pictures."""
