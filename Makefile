@@ -21,8 +21,8 @@ demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing t
 	@.venv/bin/headstart init build/demo --dataset digits
 	@cd build/demo && $(CURDIR)/.venv/bin/dvc repro
 
-test: setup ## set up, then run all tests
-	@.venv/bin/pytest
+test: setup ## set up, then run all tests, file by file on two cores
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile
 
 lint: setup ## check style (ruff), format (ruff) and types (mypy)
 	@.venv/bin/ruff check

@@ -53,8 +53,10 @@ def test_softmax_over_one_unit_reproduces_the_notebooks_broken_baseline(
     full: Project, tmp_path: Path
 ) -> None:
     project = full.clone_to(tmp_path / "project")
-    project.set(train_b__output_activation="softmax")
-    said = " ".join(project.run("dvc", "repro").split())
+    # As README.md says it.
+    command = "dvc exp run -S train_b.output_activation=softmax"
+    assert command in (ROOT / "README.md").read_text()
+    said = " ".join(project.run(*command.split()).split())
     record = project.record
     assert record["baseline"]["accuracy"] == pytest.approx(482 / 967, abs=1e-7)
     assert record["comparison"]["verdict"] == "invalid comparison"
