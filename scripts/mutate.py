@@ -7,6 +7,9 @@ Each mutation is made in a copy of the working tree, and the tests named beside 
 Before that they must all pass, so that a failure means the mutation.
 """
 
+import concurrent.futures
+import functools
+import queue
 import subprocess
 import sys
 import tempfile
@@ -14,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+# Copies of the tree in which mutations are tried side by side.
+_JOBS = 2
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "src/headstart"
 PAGE = ROOT / "docs/testing.md"
@@ -262,34 +267,56 @@ def copy_tree(folder: Path) -> None:
     subprocess.run(["git", "init", "-q", str(folder)], check=True)
 
 
+def tried(mutation: Mutation, roots: "queue.Queue[Path]") -> str:
+    """Makes one mutation in a free copy; returns the test that noticed, or nothing."""
+    root = roots.get()
+    path = root / mutation.file
+    text = path.read_text()
+    path.write_text(text.replace(mutation.old, mutation.new, 1))
+    began = time.monotonic()
+    survived, failed = run_tests(root, {mutation.tests})
+    path.write_text(text)
+    roots.put(root)
+    # "FAILED tests/test_tasks.py::test_name[...] - why" or without the reason.
+    by = failed.partition("::")[2].partition(" - ")[0].partition("[")[0]
+    print(
+        f"{'SURVIVED' if survived else 'caught':<9}{mutation.name} "
+        f"({time.monotonic() - began:.0f} s) {by}",
+        flush=True,
+    )
+    return by
+
+
+def passes(tests: str, roots: "queue.Queue[Path]") -> str:
+    """Runs tests in a free copy without any mutation; returns the first failure, or nothing."""
+    root = roots.get()
+    _, failed = run_tests(root, {tests})
+    roots.put(root)
+    return failed
+
+
 def main(names: list[str]) -> None:
     chosen = [mutation for mutation in MUTATIONS if not names or mutation.name in names]
-    rows, missed = [], []
+    for mutation in chosen:
+        if (ROOT / mutation.file).read_text().count(mutation.old) != 1:
+            raise SystemExit(f"error: {mutation.file} does not hold {mutation.old!r} once")
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        copy_tree(root)
-        passed, failed = run_tests(root, {mutation.tests for mutation in chosen})
-        if not passed:
-            raise SystemExit(f"error: without any mutation {failed}; mend that first")
-        for mutation in chosen:
-            path = root / mutation.file
-            text = path.read_text()
-            if text.count(mutation.old) < 1:
-                raise SystemExit(f"error: {mutation.file} no longer holds {mutation.old!r}")
-            path.write_text(text.replace(mutation.old, mutation.new, 1))
-            began = time.monotonic()
-            survived, failed = run_tests(root, {mutation.tests})
-            path.write_text(text)
-            # "FAILED tests/test_tasks.py::test_name[...] - why" or without the reason.
-            by = failed.partition("::")[2].partition(" - ")[0].partition("[")[0]
-            print(
-                f"{'SURVIVED' if survived else 'caught':<9}{mutation.name} "
-                f"({time.monotonic() - began:.0f} s) {by}",
-                flush=True,
-            )
-            if survived:
-                missed.append(mutation.name)
-            rows.append(f"| {mutation.name} | `{mutation.file}` | `{by or 'SURVIVED'}` |\n")
+        roots: queue.Queue[Path] = queue.Queue()
+        for number in range(_JOBS):
+            copy_tree(Path(folder) / str(number))
+            roots.put(Path(folder) / str(number))
+        with concurrent.futures.ThreadPoolExecutor(_JOBS) as pool:
+            for failed in pool.map(
+                functools.partial(passes, roots=roots), sorted({one.tests for one in chosen})
+            ):
+                if failed:
+                    raise SystemExit(f"error: without any mutation {failed}; mend that first")
+            found = list(pool.map(functools.partial(tried, roots=roots), chosen))
+    missed = [mutation.name for mutation, by in zip(chosen, found, strict=True) if not by]
+    rows = [
+        f"| {mutation.name} | `{mutation.file}` | `{by or 'SURVIVED'}` |\n"
+        for mutation, by in zip(chosen, found, strict=True)
+    ]
     if not names:
         before, _, rest = PAGE.read_text().partition(START)
         _, _, after = rest.partition(END)

@@ -176,9 +176,11 @@ def test_stage_outside_the_environment_says_what_to_do(small: Project) -> None:
     assert "source .venv/bin/activate" in shown
 
 
-def test_show_prints_what_evaluate_printed(small: Project) -> None:
+def test_show_prints_what_evaluate_printed(small: Project, tmp_path: Path) -> None:
     shown = small.run("python", "-m", "headstart.cli", "show", PYTHONPATH="src")
-    said = small.run("python", "stages/evaluate.py", MLFLOW_TRACKING_URI="sqlite:///other.db")
+    said = small.run(
+        "python", "stages/evaluate.py", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db"
+    )
     # The source's interval apart, whose number of test images git does not hold.
     assert shown.splitlines()[-4:] == said.splitlines()[-4:]
     assert "Verdict: " in shown

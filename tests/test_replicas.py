@@ -160,7 +160,8 @@ def test_a_softmax_over_one_unit_learns_as_in_fit() -> None:
     )
     assert largest_difference([weight[0] for weight in weights], theirs) > 0.1
     assert largest_difference([weight[0] for weight in ours], theirs) < 1e-5
-    assert (made.predict(ours, images) == 1).all()
+    # Some kernels round the quotient down by half a unit in the last place.
+    np.testing.assert_allclose(made.predict(ours, images), 1, rtol=1e-6)
 
 
 def test_features_of_each_replica_are_its_own() -> None:

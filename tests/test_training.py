@@ -269,7 +269,8 @@ def test_softmax_over_one_unit_learns_weights_but_answers_one_class() -> None:
     from headstart import training
 
     model, history = train_new(activation="softmax")
-    assert np.all(training.predict(model, VALID.images) == 1)
+    # Some kernels round the quotient down by half a unit in the last place.
+    np.testing.assert_allclose(training.predict(model, VALID.images), 1, rtol=1e-6)
     # Keras takes the loss from the logits.
     assert history[-1]["loss"] < history[0]["loss"] < 0.7
 
