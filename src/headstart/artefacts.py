@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -151,13 +152,16 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(
-    path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = ()
+    path: Path, rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str] = ()
 ) -> None:
     """Writes `rows` as CSV with the first row's keys as header, or `columns` where given."""
+    left = iter(rows)
+    first = list(itertools.islice(left, 1))
+    names = list(columns or first[0])
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(columns or rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(itertools.chain(first, left))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

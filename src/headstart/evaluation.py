@@ -117,7 +117,7 @@ def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Sco
 
 def log_loss(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
     """Returns the mean negative logarithm of the probability given to the actual class, in nats."""
-    given = _per_class(probabilities)[np.arange(len(actual)), actual]
+    given = _per_class(probabilities)[np.arange(len(actual)), actual].astype(np.float64)
     return _number(-np.log(np.clip(given, _SMALLEST, 1 - _SMALLEST)).mean())
 
 
@@ -125,10 +125,9 @@ def auc(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
     """Returns the area under the ROC curve, macro one-vs-rest over k > 2, None if undefined."""
     from sklearn.metrics import roc_auc_score
 
-    columns = list(_rest_columns(actual, probabilities))
-    if not columns:
-        return None
-    return float(np.mean([roc_auc_score(positive, score) for positive, score in columns]))
+    # One class after another: the columns of all of them are many times the probabilities.
+    areas = [roc_auc_score(*column) for column in _rest_columns(actual, probabilities)]
+    return float(np.mean(areas)) if areas else None
 
 
 def roc_curve(actual: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -352,13 +351,13 @@ def misclassified(
 
 def prediction_rows(
     actual: np.ndarray, baseline_probabilities: np.ndarray, transfer_probabilities: np.ndarray
-) -> list[dict[str, Any]]:
-    """Returns the rows of metrics/predictions.csv: labels from 0, probabilities to six digits."""
+) -> Iterator[dict[str, Any]]:
+    """Yields the rows of metrics/predictions.csv: labels from 0, probabilities to six digits."""
     arms = (baseline_probabilities, transfer_probabilities)
     labels = [answers(arm) for arm in arms]
     shares = [answered_probabilities(arm) for arm in arms]
-    return [
-        {
+    for index in range(len(actual)):
+        yield {
             "index": index,
             "actual": int(actual[index]),
             "baseline": int(labels[0][index]),
@@ -366,8 +365,6 @@ def prediction_rows(
             "baseline_probability": f"{shares[0][index]:.6f}",
             "transfer_probability": f"{shares[1][index]:.6f}",
         }
-        for index in range(len(actual))
-    ]
 
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -431,10 +428,11 @@ def _one_unit(probabilities: np.ndarray) -> bool:
 
 
 def _per_class(probabilities: np.ndarray) -> np.ndarray:
-    values = np.asarray(probabilities, dtype=np.float64)
+    """Returns a column for each class, float64 if from one unit, else as they came."""
+    values = np.asarray(probabilities)
     if not _one_unit(values):
         return values
-    one = values.reshape(-1)
+    one = values.reshape(-1).astype(np.float64)
     return np.stack([1 - one, one], axis=1)
 
 
@@ -450,7 +448,7 @@ def _rest_columns(
     if len(np.unique(actual)) < count or not np.isfinite(values).all():
         return
     for number in range(1 if count == 2 else 0, count):
-        yield np.asarray(actual) == number, values[:, number]
+        yield np.asarray(actual) == number, values[:, number].astype(np.float64)
 
 
 def _number(value: float) -> float | None:
