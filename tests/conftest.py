@@ -1,12 +1,18 @@
 """What several test files share: the real data, and projects that were run once."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from projects import ROOT, SMALL, Project, edit_params, new_checkout
 
 from headstart import catalogue, params, sources
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what it runs in the background. The servers that tests start would
+    # inherit it, and Ctrl-C could not be tried on them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
