@@ -18,13 +18,12 @@ from headstart import datasets
 from headstart.errors import UserError
 from headstart.params import Mlp
 from headstart.study import cells, costs, export, outputs, parameters, plan, run, store
-from headstart.study.stage import start
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def begin() -> None:
-    start(2)
+    run.start(2)
 
 
 NETWORK = {"name": "mlp", "units": [16, 8], "activation": "selu"}
@@ -60,7 +59,7 @@ def make(published: Any, tmp_path: Any) -> Any:
         study = parameters.parse(yaml.safe_dump(values(**grid)), "study/params.yaml")
         prepared = run.prepare(study, study.grid, datasets.FASHION_MNIST, published)
         said = [] if said is None else said
-        return run.Runner(prepared, store.Store(folder, {}), said.append, begin)
+        return run.Runner(prepared, store.Store(folder, {}), said.append, begin, run.local)
 
     return runner
 

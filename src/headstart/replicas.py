@@ -110,7 +110,7 @@ class Trainer:
         Args:
             weights: Stacked initial weights, float32; left as they are.
             images: float32 (n, ...) for all replicas, or features (replicas, n, width) of each.
-            labels: Integers (n,).
+            labels: Integers (n,) for all replicas, or (replicas, n).
             orders: Samples of every batch, integers (replicas, steps, batch). EMPTY fills up a
                 batch that is smaller, at its end; the loss is the mean over the others.
             learning_rates: (replicas,).
@@ -129,12 +129,14 @@ class Trainer:
         )
         _check_memory(needed + (0 if apart else images.nbytes), replicas)
         shared = None if apart else tf.constant(images, tf.float32)
-        answers = tf.constant(labels, tf.int64)
+        labels_apart = labels.ndim == 2
+        same_labels = None if labels_apart else tf.constant(labels, tf.int64)
         trained = [np.empty_like(weight) for weight in weights]
         told = _Told(replicas * steps, on_progress)
 
         def one(replica: int) -> None:
             seen = tf.constant(images[replica], tf.float32) if apart else shared
+            answers = tf.constant(labels[replica], tf.int64) if labels_apart else same_labels
             own = [tf.constant(weight[replica]) for weight in weights]
             state = own + [tf.zeros_like(weight) for weight in own] * (
                 2 if self._optimizer == "adam" else 0

@@ -1,6 +1,7 @@
 """Training the groups of the plan: initial weights, features, batches, answers on the test set."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from headstart import datasets, evaluation, grafting, networks, params, replicas, tasks
 from headstart.params import Cnn, Mlp
 from headstart.parts import Part
-from headstart.study import plan
+from headstart.study import plan, subspace
 from headstart.study.parameters import ON_FEATURES, TRANSFERRED, Budget, Grid
 
 Weights = replicas.Weights
@@ -20,7 +21,6 @@ Weights = replicas.Weights
 class Data:
     """What one question is asked of: images in [0, 1] float32, labels from 0 int64."""
 
-    source_train: Part
     target_train: Part
     target_test: Part
 
@@ -28,17 +28,16 @@ class Data:
 def data(parts: Mapping[str, Part], question: plan.Question) -> Data:
     """Returns the question's data, cut from the raw `train` and `test` parts (uint8)."""
 
-    def cut(name: str, task: tasks.Task, shift: int) -> Part:
+    def cut(name: str) -> Part:
         part = plan.shifted(
-            tasks.cut(parts[name], task), shift=shift, task=question.name, name=name
+            tasks.cut(parts[name], question.target),
+            shift=question.shift,
+            task=question.name,
+            name=name,
         )
         return Part(datasets.normalise(part.images), part.labels)
 
-    return Data(
-        source_train=cut("train", question.source, 0),
-        target_train=cut("train", question.target, question.shift),
-        target_test=cut("test", question.target, question.shift),
-    )
+    return Data(target_train=cut("train"), target_test=cut("test"))
 
 
 @dataclass
@@ -50,7 +49,7 @@ class Bench:
         network: The backbone.
         data: What it is trained and scored on.
         grid: The parameters.
-        source: Gives the source networks' stacked weights for a group's seeds.
+        source: Gives source networks' stacked weights.
         threads: Networks trained at the same time.
     """
 
@@ -58,21 +57,33 @@ class Bench:
     network: Mlp | Cnn
     data: Data
     grid: Grid
-    source: Callable[[tuple[int, ...]], Weights]
+    source: Callable[[plan.SourceGroup], Weights]
     threads: int
     _features: dict[tuple[tuple[int, ...], bool], tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict
     )
 
+    _spans: dict[tuple[tuple[int, ...], int], list[subspace.Span]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
-        self.model = _model(self.network, self.data.target_train, self.question.target)
-        how: dict[str, Any] = {"optimizer": self.grid.optimizer, "threads": self.threads}
-        self.whole = replicas.Trainer(self.model, **how)
-        self.head = replicas.Trainer(grafting.head_of(self.model), **how)
-        self.backbone = replicas.Trainer(grafting.backbone_of(self.model), **how)
+        self.model = self._model(self.data.target_train.images.shape[1:])
+        self.whole = self._trainer(self.model)
+        self.head = self._trainer(grafting.head_of(self.model))
+        self.backbone = self._trainer(grafting.backbone_of(self.model))
+        self.on_coordinates = functools.cache(lambda count: self._trainer(self._model((count,))))
         self.initial = functools.cache(self._initial)
         self.subset = functools.cache(self._subset)
         self.batches = functools.cache(self._batches)
+
+    def serves(self, group: plan.Group) -> bool:
+        """Tells whether a group is of this question and network."""
+        return (group.question, group.network) == (self.question, self.network)
+
+    def _model(self, shape: tuple[int, ...]) -> Any:
+        return _model(self.network, shape, self.question.target)
+
+    def _trainer(self, model: Any) -> replicas.Trainer:
+        return replicas.Trainer(model, optimizer=self.grid.optimizer, threads=self.threads)
 
     def _initial(self, seed: int) -> Weights:
         """The target network's initial weights: shared by all arms of the seed."""
@@ -98,11 +109,18 @@ class Bench:
             task=self.question.name,
         )
 
+    def chosen(self, group: plan.Group, seed: int) -> np.ndarray:
+        """Returns the training images of a cell, int32 (images,)."""
+        return self.subset(seed)[: group.training_labels].astype(np.int32)
+
+    def places(self, group: plan.Group, seed: int) -> np.ndarray:
+        """Returns every batch of a cell as places among its images, (steps, batch)."""
+        return self.batches(seed, group.budget, group.training_labels)
+
     def order(self, group: plan.Group, seed: int) -> np.ndarray:
         """Returns the training images of every batch of a cell, int32 (steps, batch)."""
-        places = self.batches(seed, group.budget, group.training_labels)
-        chosen = self.subset(seed)[: group.training_labels].astype(np.int32)
-        return np.where(places == plan.EMPTY, plan.EMPTY, chosen[places])
+        places = self.places(group, seed)
+        return np.where(places == plan.EMPTY, plan.EMPTY, self.chosen(group, seed)[places])
 
     def validating(self, group: plan.Group, seed: int) -> np.ndarray:
         """Returns the training images that validate in a cell: the last of its budget."""
@@ -114,7 +132,7 @@ class Bench:
         if group.row.arm not in TRANSFERRED:
             return initial
         # The head is the last layer: a kernel and a bias.
-        return self.source(group.seeds)[:-2] + initial[-2:]
+        return self.source(group.source)[:-2] + initial[-2:]
 
     def features(self, group: plan.Group) -> tuple[np.ndarray, np.ndarray]:
         """Returns what the heads see of train and test, (replicas, images, width), made once."""
@@ -129,6 +147,25 @@ class Bench:
                 self.backbone.predict(stacked, self.data.target_test.images),
             )
         return self._features[key]
+
+    def in_span(self, group: plan.Group) -> bool:
+        """Tells whether a group's images are so few that they train by their coordinates."""
+        return plan.trains_in_span(
+            self.network,
+            self.grid.optimizer,
+            images=group.training_labels,
+            pixels=math.prod(self.data.target_train.images.shape[1:]),
+        )
+
+    def spans(self, group: plan.Group) -> list[subspace.Span]:
+        """Returns the directions of every seed's images. Arms follow each other: the last stay."""
+        key = group.seeds, group.training_labels
+        if key not in self._spans:
+            images = self.data.target_train.images
+            self._spans = {
+                key: [subspace.span(images[self.chosen(group, seed)]) for seed in group.seeds]
+            }
+        return self._spans[key]
 
     def frozen_steps(self, group: plan.Group) -> int:
         """Returns for how many of the group's updates the backbone is frozen."""
@@ -145,6 +182,26 @@ class Bench:
         )
 
 
+def bench(
+    group: plan.Group,
+    parts: Mapping[str, Part],
+    grid: Grid,
+    source: Callable[[plan.SourceGroup], Weights],
+    threads: int,
+) -> Bench:
+    """Returns the bench for a group and all others of its question and network.
+
+    Args:
+        group: One of them.
+        parts: Raw `train` and `test` (uint8).
+        grid: The parameters.
+        source: Gives source networks' stacked weights.
+        threads: Networks trained at the same time.
+    """
+    question = group.question
+    return Bench(question, group.network, data(parts, question), grid, source, threads)
+
+
 def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
     """Trains a group and returns what is kept of it.
 
@@ -152,23 +209,17 @@ def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
     `validation_right` (replicas,): right answers on the labels that validate.
     """
     weights = bench.weights(group)
-    orders = np.stack([bench.order(group, seed) for seed in group.seeds])
     frozen = bench.frozen_steps(group)
     labels = bench.data.target_train.labels
-    rates = np.full(len(group.seeds), group.learning_rate, dtype=np.float32)
     if frozen:
         features, _ = bench.features(group)
+        orders = np.stack([bench.order(group, seed)[:frozen] for seed in group.seeds])
         weights[-2:] = bench.head.train(
-            weights[-2:], features, labels, orders[:, :frozen], learning_rates=rates
+            weights[-2:], features, labels, orders, learning_rates=_rates(group)
         )
-    if frozen < orders.shape[1]:
-        weights = bench.whole.train(
-            weights,
-            bench.data.target_train.images,
-            labels,
-            orders[:, frozen:],
-            learning_rates=rates,
-        )
+    on_features = frozen == len(bench.places(group, group.seeds[0]))
+    if not on_features:
+        weights = _train_whole(bench, group, weights, start=frozen)
 
     def answer(images: np.ndarray, features: np.ndarray | None) -> np.ndarray:
         if features is not None:
@@ -177,7 +228,6 @@ def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
             outputs = bench.whole.predict(weights, images)
         return np.stack([evaluation.answers(one) for one in outputs])
 
-    on_features = frozen == orders.shape[1]
     test = bench.data.target_test.images
     answers = answer(test, bench.features(group)[1] if on_features else None)
     validation = np.zeros(len(group.seeds), dtype=np.int64)
@@ -195,12 +245,44 @@ def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
     }
 
 
+def _train_whole(bench: Bench, group: plan.Group, weights: Weights, *, start: int) -> Weights:
+    """Trains all layers from update `start` on, in the span of the images where they are few."""
+    images, labels = bench.data.target_train.images, bench.data.target_train.labels
+    if not bench.in_span(group):
+        orders = np.stack([bench.order(group, seed)[start:] for seed in group.seeds])
+        return bench.whole.train(weights, images, labels, orders, learning_rates=_rates(group))
+    spans = bench.spans(group)
+    entered = subspace.enter(weights[0], spans)
+    trained = bench.on_coordinates(group.training_labels).train(
+        [entered, *weights[1:]],
+        np.stack([one.coordinates for one in spans]),
+        np.stack([labels[bench.chosen(group, seed)] for seed in group.seeds]),
+        np.stack([bench.places(group, seed)[start:] for seed in group.seeds]),
+        learning_rates=_rates(group),
+    )
+    return [subspace.leave(weights[0], entered, trained[0], spans), *trained[1:]]
+
+
+def _rates(group: plan.Group) -> np.ndarray:
+    return np.full(len(group.seeds), group.learning_rate, dtype=np.float32)
+
+
 def train_sources(
-    data: Data, group: plan.SourceGroup, settings: params.Training, *, threads: int
-) -> Weights:
-    """Trains source networks and returns their stacked weights."""
+    group: plan.SourceGroup, parts: Mapping[str, Part], grid: Grid, threads: int
+) -> dict[str, np.ndarray]:
+    """Trains source networks and returns their stacked weights as they are kept.
+
+    Args:
+        group: Which ones.
+        parts: Raw `train` (uint8).
+        grid: The parameters.
+        threads: Networks trained at the same time.
+    """
     name = f"source of {group.question.name}"
-    model = _model(group.network, data.source_train, group.question.source)
+    settings = grid.source_training
+    train = tasks.cut(parts["train"], group.question.source)
+    images = datasets.normalise(train.images)
+    model = _model(group.network, images.shape[1:], group.question.source)
     initial, orders = [], []
     for seed in group.seeds:
         networks.initialise(model, seed=seed, backbone=name, head=name)
@@ -208,25 +290,31 @@ def train_sources(
         orders.append(
             plan.batches(
                 Budget(epochs=settings.epochs),
-                count=len(data.source_train.labels),
+                count=len(images),
                 batch_size=settings.batch_size,
                 seed=seed,
                 task=name,
             )
         )
-    return replicas.Trainer(model, optimizer=settings.optimizer, threads=threads).train(
+    trained = replicas.Trainer(model, optimizer=settings.optimizer, threads=threads).train(
         _stacked(initial),
-        data.source_train.images,
-        data.source_train.labels,
+        images,
+        train.labels,
         np.stack(orders),
         learning_rates=np.full(len(group.seeds), settings.learning_rate, dtype=np.float32),
     )
+    return {f"{number:03}": weight for number, weight in enumerate(trained)}
 
 
-def _model(network: Mlp | Cnn, train: Part, task: tasks.Task) -> Any:
+def weights_of(kept: Mapping[str, np.ndarray]) -> Weights:
+    """Returns the stacked weights of what `train_sources` returned."""
+    return [kept[name] for name in sorted(kept)]
+
+
+def _model(network: Mlp | Cnn, shape: tuple[int, ...], task: tasks.Task) -> Any:
     classes = len(task.names)
     return networks.build(
-        train.images.shape[1:],
+        shape,
         network,
         units=networks.output_units(classes),
         activation=params.output_activation(classes),

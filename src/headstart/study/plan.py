@@ -6,7 +6,7 @@ Every draw is keyed by seed, task and name, so that any part of the plan can be 
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from headstart.tasks import Task, source_and_target
 _SHIFT_SEED = 0
 # Marks the places of a batch that stay empty.
 EMPTY = -1
+# Above this share of the pixels, what is saved no longer pays for the basis (measured at 784).
+_WORTH_A_SPAN = 0.7
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class SourceGroup:
+    """Source networks that are trained together: one source task and network, some seeds."""
+
+    question: Question
+    network: Mlp | Cnn
+    label: str = field(compare=False)
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """What progress and errors call it."""
+        return f"source of {self.question.name}/{self.label}/seeds={self.seeds[0]}-{self.seeds[-1]}"
+
+
+@dataclass(frozen=True)
 class Group:
     """Networks of one shape that are trained together: one row of the grid, some seeds.
 
@@ -84,20 +101,10 @@ class Group:
         """The labels that train: the budget without what validates."""
         return self.row.labels - self.validation_labels
 
-
-@dataclass(frozen=True)
-class SourceGroup:
-    """Source networks that are trained together: one source task and network, some seeds."""
-
-    question: Question
-    network: Mlp | Cnn
-    label: str
-    seeds: tuple[int, ...]
-
     @property
-    def name(self) -> str:
-        """What progress and errors call it."""
-        return f"source of {self.question.name}/{self.label}/seeds={self.seeds[0]}-{self.seeds[-1]}"
+    def source(self) -> SourceGroup:
+        """The source networks that the group's transferred arms start from."""
+        return SourceGroup(self.question, self.network, self.row.network, self.seeds)
 
 
 def questions(grid: Grid, dataset: Dataset) -> tuple[Question, ...]:
@@ -297,3 +304,11 @@ def parse_cell(text: str) -> tuple[str, int, str, str, int, str, int]:
             f"{text}: is not the name of a cell; expected "
             f"sandal_shirt/mlp/steps=2000/labels=10/{BASELINE}/seed=0, as in cells.csv"
         ) from error
+
+
+def trains_in_span(network: Mlp | Cnn, optimizer: str, *, images: int, pixels: int) -> bool:
+    """Tells whether so few images are trained on in the directions that they span.
+
+    The steps are the same either way, see `headstart.study.subspace`.
+    """
+    return isinstance(network, Mlp) and optimizer == "sgd" and images <= _WORTH_A_SPAN * pixels

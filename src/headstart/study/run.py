@@ -1,16 +1,16 @@
 """Going through the plan: what is kept already is read, the rest trained and kept."""
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart import tasks
+from headstart import runtime, tasks
 from headstart.datasets import Dataset
 from headstart.errors import UserError
-from headstart.params import Cnn, Mlp
 from headstart.parts import Part
 from headstart.study import costs, plan, store
 from headstart.study.parameters import TRANSFERRED, Grid, Replicas, Study
@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 Arrays = dict[str, np.ndarray]
+# Trains groups in any order and gives each with its arrays, or with why it failed, as it ends.
+Engine = Callable[["Runner", Sequence[plan.Group]], Iterator[tuple[plan.Group, Arrays | Exception]]]
 
 # How often progress is told, in seconds.
 _PROGRESS_SECONDS = 5.0
 # TensorFlow, Keras and what they compile, whatever the grid.
 _LIBRARY_BYTES = 1_200_000_000
+
+
+# Every draw of the study has a name of its own; this seeds what should draw nothing.
+_UNUSED_SEED = 0
+
+
+def start(threads: int) -> None:
+    """Imports TensorFlow with everything fixed that acts on the bytes."""
+    # Replicas share the cores network by network: one thread inside an operation.
+    runtime.fix(_UNUSED_SEED, intra_op_threads=1, inter_op_threads=threads)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +142,19 @@ def memory(prepared: Prepared) -> int:
     return _LIBRARY_BYTES + 6 * total * pixels + peak
 
 
+def local(
+    runner: "Runner", groups: Sequence[plan.Group]
+) -> Iterator[tuple[plan.Group, Arrays | Exception]]:
+    """The engine of this process: one group after another."""
+    if groups:
+        runner.start()
+    for group in groups:
+        try:
+            yield group, runner.train(group)
+        except Exception as error:
+            yield group, error
+
+
 @dataclasses.dataclass
 class Runner:
     """Trains the groups of a prepared grid and keeps what is finished.
@@ -138,14 +163,16 @@ class Runner:
         prepared: The grid.
         store: Where finished groups lie.
         say: Tells a line of progress.
-        start: Makes TensorFlow ready; called before the first training, if there is any.
+        start: Makes TensorFlow ready; called before the first training in this process.
+        engine: Where groups are trained.
     """
 
     prepared: Prepared
     store: store.Store
     say: Say
     start: Callable[[], None]
-    _bench: "tuple[tuple[plan.Question, Mlp | Cnn], Bench] | None" = None
+    engine: Engine
+    _bench: "Bench | None" = None
     _failed_sources: dict[str, Exception] = dataclasses.field(default_factory=dict)
     _last_sources: "tuple[str, Weights] | None" = None
 
@@ -166,20 +193,16 @@ class Runner:
             f"{self.prepared.cells} trainings in {len(groups)} groups, {len(kept)} done already"
         )
         failures: dict[str, Exception] = {}
-        if missing:
-            self.start()
         progress = _Progress(self.say, self._efforts(missing))
-        for group in missing:
-            try:
-                arrays = self.train(group)
-            except Exception as error:
+        for group, outcome in self.engine(self, missing):
+            if isinstance(outcome, Exception):
                 # Told at once when it is new; all are listed at the end.
-                if str(error) not in map(str, failures.values()):
-                    self.say(f"failed: {group.name}: {_in_a_line(error)}")
-                failures[group.name] = error
+                if str(outcome) not in map(str, failures.values()):
+                    self.say(f"failed: {group.name}: {_in_a_line(outcome)}")
+                failures[group.name] = outcome
             else:
-                self.store.keep(self.key(group), arrays)
-                kept[group.name] = arrays
+                self.store.keep(self.key(group), outcome)
+                kept[group.name] = outcome
             progress.advance(group.name)
         if failures:
             listed = [f"{name}: {_in_a_line(error)}" for name, error in failures.items()]
@@ -199,21 +222,12 @@ class Runner:
         """Returns what groups of one question and network share; only the last one is held."""
         from headstart.study import cells
 
-        key = group.question, group.network
-        if self._bench is None or self._bench[0] != key:
+        if self._bench is None or not self._bench.serves(group):
             self._bench = None
-            bench = cells.Bench(
-                group.question,
-                group.network,
-                cells.data(self.prepared.parts, group.question),
-                self.prepared.grid,
-                lambda seeds: self.sources(
-                    plan.SourceGroup(group.question, group.network, group.row.network, seeds)
-                ),
-                threads=self.prepared.replicas.threads,
+            self._bench = cells.bench(
+                group, self.prepared.parts, self.prepared.grid, self.sources, self._threads
             )
-            self._bench = key, bench
-        return self._bench[1]
+        return self._bench
 
     def sources(self, group: plan.SourceGroup) -> "Weights":
         """Returns the stacked weights of source networks, trained once and kept."""
@@ -226,28 +240,26 @@ class Runner:
             raise self._failed_sources[key]
         kept = self.store.read(key)
         if kept is None:
-            assert self._bench is not None  # noqa: S101 (a bench asks for its sources)
             began = time.monotonic()
             try:
-                weights = cells.train_sources(
-                    self._bench[1].data,
-                    group,
-                    self.prepared.grid.source_training,
-                    threads=self.prepared.replicas.threads,
+                kept = cells.train_sources(
+                    group, self.prepared.parts, self.prepared.grid, self._threads
                 )
             except Exception as error:
                 self._failed_sources[key] = error
                 raise
             self.say(f"{group.name}: trained in {time.monotonic() - began:.1f} s")
-            kept = {f"{number:03}": weight for number, weight in enumerate(weights)}
             self.store.keep(key, kept)
-        self._last_sources = key, [kept[name] for name in sorted(kept)]
+        self._last_sources = key, cells.weights_of(kept)
         return list(self._last_sources[1])
+
+    @property
+    def _threads(self) -> int:
+        return self.prepared.replicas.threads
 
     def key(self, group: plan.Group) -> str:
         """Returns the key under which a group is kept: everything that acts on its bytes."""
         grid = self.prepared.grid
-        source = plan.SourceGroup(group.question, group.network, "", group.seeds)
         transferred = group.row.arm in TRANSFERRED
         return self.store.key(
             {
@@ -263,7 +275,7 @@ class Runner:
                 "batch_size": grid.batch_size,
                 "frozen_fraction": grid.frozen_fraction if group.row.arm == "gradual" else None,
                 "seeds": group.seeds,
-                "source": self.source_key(source) if transferred else None,
+                "source": self.source_key(group.source) if transferred else None,
             }
         )
 
@@ -280,24 +292,36 @@ class Runner:
             }
         )
 
-    def _efforts(self, groups: Sequence[plan.Group]) -> list[float]:
+    def _efforts(self, groups: Sequence[plan.Group]) -> dict[str, float]:
         """Returns how long groups take, relatively; the first that needs a source pays for it."""
-        efforts, paid = [], set()
+        efforts: dict[str, float] = {}
+        paid = set()
         for group in groups:
             cost = training_cost(self.prepared, group)
-            effort = costs.effort(cost.updates, cost.flops)
-            key = self.source_key(plan.SourceGroup(group.question, group.network, "", group.seeds))
+            effort = costs.effort(cost.updates, self._computed_flops(group))
+            key = self.source_key(group.source)
             if cost.source_flops and key not in paid and not self.store.holds(key):
                 paid.add(key)
                 effort += costs.effort(cost.source_updates, cost.source_flops)
-            efforts.append(len(group.seeds) * effort)
+            efforts[group.name] = len(group.seeds) * effort
         return efforts
 
+    def _computed_flops(self, group: plan.Group) -> int:
+        """Returns what a training takes here, where few images train in their span."""
+        size = self.prepared.parts["train"].images.shape[1:]
+        count, pixels = group.training_labels, math.prod(size)
+        optimizer = self.prepared.grid.optimizer
+        if plan.trains_in_span(group.network, optimizer, images=count, pixels=pixels):
+            size = (count,)
+        return training_cost(self.prepared, group, size).flops
 
-def training_cost(prepared: Prepared, group: plan.Group) -> costs.Cost:
-    """Returns the cost of one training of `group`."""
+
+def training_cost(
+    prepared: Prepared, group: plan.Group, size: tuple[int, ...] | None = None
+) -> costs.Cost:
+    """Returns the cost of one training of `group`, on images of `size`, else on the data's."""
     question, train = group.question, prepared.parts["train"]
-    size = train.images.shape[1:]
+    size = size or train.images.shape[1:]
     source_images = int(np.isin(train.labels, question.source.numbers).sum())
     target, source = (
         costs.shape(group.network, size, units=1 if len(task.names) == 2 else len(task.names))
@@ -351,23 +375,23 @@ def collect(prepared: Prepared, kept: Mapping[str, Arrays]) -> list[Cells]:
 class _Progress:
     """Tells how far the study is and how long it takes, by the work that is left."""
 
-    def __init__(self, say: Say, efforts: Sequence[float]) -> None:
+    def __init__(self, say: Say, efforts: Mapping[str, float]) -> None:
         self._say = say
-        self._efforts = list(efforts)
-        self._done = 0
+        self._left = dict(efforts)
+        self._groups, self._effort = len(efforts), sum(efforts.values())
         self._began = self._told = time.monotonic()
 
     def advance(self, name: str) -> None:
-        self._done += 1
+        del self._left[name]
         now = time.monotonic()
-        if now - self._told < _PROGRESS_SECONDS and self._done < len(self._efforts):
+        if now - self._told < _PROGRESS_SECONDS and self._left:
             return
         self._told = now
-        spent = sum(self._efforts[: self._done])
-        left = (now - self._began) * (sum(self._efforts) - spent) / spent
+        left = sum(self._left.values())
+        seconds = (now - self._began) * left / (self._effort - left)
         self._say(
-            f"{self._done} of {len(self._efforts)} groups, {_clock(now - self._began)} gone, "
-            f"{_clock(left)} left; {name}"
+            f"{self._groups - len(self._left)} of {self._groups} groups, "
+            f"{_clock(now - self._began)} gone, {_clock(seconds)} left; {name}"
         )
 
 

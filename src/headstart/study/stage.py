@@ -3,24 +3,16 @@
 import functools
 from pathlib import Path
 
-from headstart import datasets, runtime
-from headstart.errors import UserError
-from headstart.study import outputs, parameters, run, store
+from headstart import datasets
+from headstart.study import cluster, outputs, parameters, run, store
 
 PARAMETERS = Path("study/params.yaml")
 METRICS = Path("metrics/study")
-# Every draw of the study has a name of its own; this seeds what should draw nothing.
-_UNUSED_SEED = 0
 
 
 def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]:
     """Returns the checked grid of a section, and the store of its finished groups."""
     study = parameters.load(PARAMETERS)
-    if study.engine != "local":
-        raise UserError(
-            f"{PARAMETERS}: engine: {study.engine} is not built yet; write local, which trains "
-            "the same groups on this machine"
-        )
     dataset = datasets.DATASETS[study.dataset.name]
     published = datasets.load(dataset, Path("data/raw") / dataset.name)
     grid: parameters.Grid = getattr(study, section)
@@ -33,17 +25,12 @@ def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]
     return ready, kept, study
 
 
-def start(threads: int) -> None:
-    """Imports TensorFlow with everything fixed that acts on the bytes."""
-    # Replicas share the cores network by network: one thread inside an operation.
-    runtime.fix(_UNUSED_SEED, intra_op_threads=1, inter_op_threads=threads)
-
-
 def runner(section: str) -> tuple[run.Runner, parameters.Study]:
     """Returns what trains the grid of a section, and the parameters."""
     ready, kept, study = prepared(section)
-    begin = functools.partial(start, study.replicas.threads)
-    return run.Runner(ready, kept, _say, begin), study
+    begin = functools.partial(run.start, study.replicas.threads)
+    engine = cluster.outcomes if study.engine == "ray" else run.local
+    return run.Runner(ready, kept, _say, begin, engine), study
 
 
 def answer(section: str) -> None:

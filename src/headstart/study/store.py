@@ -35,6 +35,7 @@ _NUMERIC_CODE = (
     "seeds.py",
     "study/cells.py",
     "study/plan.py",
+    "study/subspace.py",
     "tasks.py",
 )
 
@@ -94,16 +95,25 @@ def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
     for array in arrays:
         data.update(f"{array.shape} {array.dtype}".encode())
         data.update(np.ascontiguousarray(array).data)
-    here = Path(__file__).resolve().parents[1]
-    code = {name: code_hash((here / name).read_text(encoding="utf-8")) for name in _NUMERIC_CODE}
     return {
         "data": data.hexdigest(),
-        "code": code,
-        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "code": code(),
+        "libraries": libraries(),
         "threads": threads,
         # Groups kept on another machine may have other last digits; none is mixed in.
-        "machine": _machine(),
+        "machine": machine(),
     }
+
+
+def code() -> dict[str, str]:
+    """Returns the hashes of the numeric code."""
+    here = Path(__file__).resolve().parents[1]
+    return {name: code_hash((here / name).read_text(encoding="utf-8")) for name in _NUMERIC_CODE}
+
+
+def libraries() -> dict[str, str]:
+    """Returns the versions of the libraries that compute."""
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
 def code_hash(text: str) -> str:
@@ -117,7 +127,8 @@ def code_hash(text: str) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Returns this machine's system and processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
