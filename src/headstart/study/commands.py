@@ -32,12 +32,18 @@ def export(
 
 @app.command()
 def page(section: Section = "grid") -> None:
-    """Draw study.md from a section's tables: the answer, verdicts, labels saved, pictures."""
+    """Draw study.md from a section's tables: the answer, verdicts, labels saved, pictures.
+
+    The same page as HTML, in one file, goes to reports/study-SECTION.html.
+    """
     with reported():
-        from headstart.study import outputs, parameters, stage
+        from headstart.study import outputs, parameters, stage, webpage
 
         settings = parameters.load(stage.PARAMETERS).statistics
-        typer.echo(f"{outputs.write_page(stage.METRICS / known(section), settings)}")
+        page = outputs.write_page(stage.METRICS / known(section), settings)
+        html = Path(f"reports/study-{section}.html")
+        webpage.write(html, page)
+        typer.echo(f"{page}\n{html}")
 
 
 @app.command()
