@@ -22,7 +22,7 @@ demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing t
 	@cd build/demo && $(CURDIR)/.venv/bin/dvc repro
 
 test: setup ## set up, then run all tests, file by file on two cores
-	@.venv/bin/pytest --numprocesses 2 --dist loadfile
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## check style (ruff), format (ruff) and types (mypy)
 	@.venv/bin/ruff check

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
     "dataset.train_size": "3000",
     "dataset.valid_size": "600",
-    "dataset.test_size": "1000",
+    "dataset.test_size": "1200",
     "network.units": "[32, 16]",
     "source_training.epochs": "2",
     "target_training.epochs": "2",

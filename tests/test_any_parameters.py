@@ -195,7 +195,7 @@ KEYS = {
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
 @pytest.mark.timeout(1800)
 @settings(
-    max_examples=int(os.environ.get("HEADSTART_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("HEADSTART_EXAMPLES", "50")),
     deadline=None,
     # The same examples in every run: an unchanged tree must not fail.
     derandomize=True,

@@ -1,5 +1,6 @@
 """Fashion-MNIST as PNG files in folders, or as .npz, is the data of the published files."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ SIZES = {
     "dataset.train_size": "600",
     "dataset.valid_size": "300",
     "dataset.test_size": "300",
+    "source_training.epochs": "2",
+    "target_training.epochs": "2",
 }
 
 
@@ -32,17 +35,23 @@ def prepared(project: Own) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def published(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What prepare makes of the published files."""
+def idx(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Own:
+    """A project on the published files."""
     project = new(
         tmp_path_factory.mktemp("idx") / "p", dataset="fashion_mnist", target=["sandal", "shirt"]
     )
     edit_params(project.root / "params.yaml", SIZES | {"dataset.sources": f"['{raw}']"})
-    return prepared(project)
+    return project
 
 
-def test_png_files_named_by_the_published_index_give_the_same_bytes(
-    raw: Path, published: dict[str, bytes], tmp_path: Path
+@pytest.fixture(scope="module")
+def published(idx: Own) -> dict[str, bytes]:
+    """What prepare makes of the published files."""
+    return prepared(idx)
+
+
+def test_png_files_named_by_the_published_index_give_the_same_bytes_and_verdict(
+    raw: Path, idx: Own, published: dict[str, bytes], tmp_path: Path
 ) -> None:
     parts = datasets.load(FASHION_MNIST, raw)
     for part, images, labels in (
@@ -56,6 +65,12 @@ def test_png_files_named_by_the_published_index_give_the_same_bytes(
     classes = str(list(FASHION_MNIST.classes))
     edit_params(project.root / "params.yaml", SIZES | {"dataset.classes": classes})
     assert prepared(project) == published
+    found = []
+    for one in (idx, project):
+        one.repro()
+        found.append((one.root / "metrics/metrics.json").read_bytes())
+    assert json.loads(found[0])["comparison"]["verdict"]
+    assert found[0] == found[1]
 
 
 def test_npz_with_the_names_of_keras_gives_the_same_bytes(

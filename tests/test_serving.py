@@ -210,7 +210,7 @@ def raw_tests(registered: Project) -> np.ndarray:
     """The raw test images of the target task, as published: sandals (5) and shirts (6)."""
     folder = registered.root / "data/raw/fashion_mnist"
     _, _, images, labels = datasets.load(datasets.FASHION_MNIST, folder)
-    return images[:1000][np.isin(labels[:1000], (5, 6))][:200]
+    return images[:1200][np.isin(labels[:1200], (5, 6))][:200]
 
 
 @pytest.fixture(scope="module")
@@ -346,6 +346,7 @@ def test_server_answers_as_evaluate_did_and_refuses_the_rest(
             except urllib.error.HTTPError as error:
                 return error.code, json.load(error)["message"]
 
+        assert len(raw_tests) == 200
         status, together = ask({"inputs": raw_tests.tolist()})
         assert status == 200
         alone = [ask({"inputs": image.tolist()})[1][0] for image in raw_tests]
