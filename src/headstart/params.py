@@ -1,7 +1,8 @@
 """`params.yaml` as typed, validated values. Holds no default: every value stands in the file."""
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -33,7 +34,8 @@ def _a_number(value: Any) -> Any:
     return value
 
 
-def _classes(values: Any) -> tuple[int | str, ...]:
+def distinct_classes(values: Any) -> tuple[int | str, ...]:
+    """Returns the classes of a task, as pydantic's validators do."""
     if not isinstance(values, tuple):
         raise ValueError("is not a list of class names or numbers")
     for value in values:
@@ -47,7 +49,8 @@ def _classes(values: Any) -> tuple[int | str, ...]:
     return values
 
 
-def _others_or_classes(values: Any) -> str | tuple[int | str, ...]:
+def others_or_classes(values: Any) -> str | tuple[int | str, ...]:
+    """Returns the classes of a source task, as pydantic's validators do."""
     if values in ("others", "none"):
         return str(values)
     if isinstance(values, str):
@@ -55,7 +58,7 @@ def _others_or_classes(values: Any) -> str | tuple[int | str, ...]:
             "is not allowed; allowed are others, or a list of two or more classes, or none where "
             "source_training.from names a network"
         )
-    return _classes(values)
+    return distinct_classes(values)
 
 
 def _sources(values: Any) -> Any:
@@ -150,10 +153,15 @@ Widths = Annotated[tuple[Units, ...], Field(max_length=_MOST_LAYERS)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
 Optimizer = Literal["sgd", "adam"]
 Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
-Classes = Annotated[tuple[int | str, ...], PlainValidator(_classes)]
+Classes = Annotated[tuple[int | str, ...], PlainValidator(distinct_classes)]
 
 
-class _Section(BaseModel):
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """Keys of a file of parameters: all there, no others, of the very type."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
@@ -164,7 +172,7 @@ class _Section(BaseModel):
         return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
-class Dataset(_Section):
+class Dataset(Section):
     """A published dataset in its published order, as the study takes it."""
 
     name: Literal["fashion_mnist"]
@@ -174,7 +182,7 @@ class Dataset(_Section):
     test_size: Images
 
 
-class ProjectDataset(_Section):
+class ProjectDataset(Section):
     """Which images, where they come from, and how many go into each part."""
 
     name: Literal["fashion_mnist", "mnist", "kmnist", "digits", "own"]
@@ -192,24 +200,24 @@ class ProjectDataset(_Section):
     @model_validator(mode="after")
     def _own_data_has_a_path(self) -> Self:
         if self.name == "own" and self.path is None:
-            raise _Refused("dataset.path", None, "data/own/FOLDER or data/own/FILE.npz")
+            raise Refused("dataset.path", None, "data/own/FOLDER or data/own/FILE.npz")
         if self.name != "own" and self.path is not None:
-            raise _Refused("dataset.path", self.path, f"null, since dataset.name is {self.name}")
+            raise Refused("dataset.path", self.path, f"null, since dataset.name is {self.name}")
         if self.name != "own" and self.image_size != "auto":
-            raise _Refused("dataset.image_size", self.image_size, "auto: only own images are sized")
+            raise Refused("dataset.image_size", self.image_size, "auto: only own images are sized")
         return self
 
 
-class Tasks(_Section):
+class Tasks(Section):
     """Which classes make the target task, and which the source task."""
 
     target_classes: Classes
     source_classes: Annotated[
-        Literal["others", "none"] | tuple[int | str, ...], PlainValidator(_others_or_classes)
+        Literal["others", "none"] | tuple[int | str, ...], PlainValidator(others_or_classes)
     ]
 
 
-class Mlp(_Section):
+class Mlp(Section):
     """A multilayer perceptron: flatten, then dense layers."""
 
     name: Literal["mlp"]
@@ -217,7 +225,7 @@ class Mlp(_Section):
     activation: Activation
 
 
-class Cnn(_Section):
+class Cnn(Section):
     """3x3 convolutions with 2x2 max pooling after each, flatten, then dense layers."""
 
     name: Literal["cnn"]
@@ -226,7 +234,7 @@ class Cnn(_Section):
     activation: Activation
 
 
-class Training(_Section):
+class Training(Section):
     """The budget and the optimiser of one training."""
 
     epochs: Epochs
@@ -243,7 +251,7 @@ class SourceTraining(Training):
     input_range: tuple[Number, Number]
 
 
-class Overrides(_Section):
+class Overrides(Section):
     """What one arm does differently on purpose; an absent key means as in `target_training`."""
 
     epochs: Epochs | None = None
@@ -256,14 +264,14 @@ class Overrides(_Section):
         return training.model_copy(update=self.model_dump(exclude_none=True))
 
 
-class TrainB(_Section):
+class TrainB(Section):
     """The baseline: the target task learned from scratch."""
 
     output_activation: Literal["auto", "sigmoid", "softmax"]
     overrides: Overrides
 
 
-class Transfer(_Section):
+class Transfer(Section):
     """How the trained backbone is put to use on the target task."""
 
     strategy: Literal["frozen", "finetune", "gradual", "random_frozen"]
@@ -272,7 +280,7 @@ class Transfer(_Section):
     overrides: Overrides
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """What counts as a difference, and how intervals are made."""
 
     alpha: Fraction
@@ -280,7 +288,7 @@ class Evaluate(_Section):
     bootstrap_samples: Annotated[Whole, Field(ge=100, le=1_000_000)]
 
 
-class Params(_Section):
+class Params(Section):
     """All of `params.yaml`."""
 
     seed: Seed
@@ -296,7 +304,7 @@ class Params(_Section):
     @model_validator(mode="after")
     def _output_fits_the_task(self) -> Self:
         if self.train_b.output_activation == "sigmoid" and len(self.tasks.target_classes) > 2:
-            raise _Refused(
+            raise Refused(
                 "train_b.output_activation",
                 "sigmoid",
                 "auto or softmax, since tasks.target_classes names three or more classes",
@@ -307,14 +315,14 @@ class Params(_Section):
     def _source_network_comes_from_somewhere(self) -> Self:
         adopted = self.source_training.from_ is not None
         if adopted and self.transfer.strategy == "random_frozen":
-            raise _Refused(
+            raise Refused(
                 "transfer.strategy",
                 "random_frozen",
                 "frozen, finetune or gradual with source_training.from: it is the control for a "
                 "source network that was trained here",
             )
         if self.tasks.source_classes == "none" and self.source_training.from_ is None:
-            raise _Refused(
+            raise Refused(
                 "tasks.source_classes",
                 "none",
                 "others or a list of classes, since source_training.from names no network",
@@ -345,11 +353,11 @@ class Params(_Section):
         return baseline, transfer
 
 
-class _Refused(ValueError):
+class Refused(ValueError):
     """A value that only another value makes impossible."""
 
     def __init__(self, key: str, value: Any, allowed: str) -> None:
-        super().__init__(f"{key}: {_shown(value)} is not allowed here; expected {allowed}")
+        super().__init__(f"{key}: {shown(value)} is not allowed here; expected {allowed}")
 
 
 def output_activation(classes: int, asked: str = "auto") -> str:
@@ -399,19 +407,44 @@ def load(path: Path) -> Params:
     Raises:
         UserError: The file is missing, is not YAML, or holds a key or value that is not allowed.
     """
+    return parse(read(path), str(path))
+
+
+def parse(text: str, name: str) -> Params:
+    """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
+    return validated(text, name, Params, explained)
+
+
+def read(path: Path) -> str:
+    """Returns the text of a file of parameters.
+
+    Raises:
+        UserError: The file is missing, or is not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: there is no such file; run the command in the project's top folder"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    return parse(text, str(path))
 
 
-def parse(text: str, name: str) -> Params:
-    """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
+def validated(
+    text: str, name: str, model: type[Model], explain: Callable[[dict[str, Any]], str]
+) -> Model:
+    """Returns the YAML `text` as a `model`.
+
+    Args:
+        text: YAML, duplicate keys and yes/no refused.
+        name: Stands for the file in messages.
+        model: All of the file.
+        explain: Gives a line for each of pydantic's errors.
+
+    Raises:
+        UserError: It is not YAML, or holds a key or value that is not allowed.
+    """
     try:
         values = yaml.load(text, Loader=_Loader)  # noqa: S506 (_Loader is a SafeLoader)
     except yaml.YAMLError as error:
@@ -419,11 +452,11 @@ def parse(text: str, name: str) -> Params:
     except RecursionError as error:
         raise UserError(f"{name}: is nested too deeply to be parameters") from error
     if not isinstance(values, dict):
-        raise UserError(f"{name}: holds no keys; expected sections such as {_allowed(Params)}")
+        raise UserError(f"{name}: holds no keys; expected sections such as {_allowed(model)}")
     try:
-        return Params.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explained(dict(item)) for item in error.errors(include_url=False)]
+        lines = [explain(dict(item)) for item in error.errors(include_url=False)]
         head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "
         raise UserError(head + "\n  ".join(lines)) from error
 
@@ -471,20 +504,20 @@ def _syntax(error: yaml.YAMLError, name: str) -> str:
     return f"{where}: {problem}"
 
 
-def _explained(error: dict[str, Any]) -> str:
+def explained(error: dict[str, Any]) -> str:
     """Returns one line for one pydantic error: the key, the value, what is allowed."""
     location = error["loc"]
     # The union of networks puts the name of its branch into the location.
-    shown = location[:1] + location[2:] if location[:1] == ("network",) else location
-    steps = [str(step) for step in shown]
+    place = location[:1] + location[2:] if location[:1] == ("network",) else location
+    steps = [str(step) for step in place]
     key, value, context = ".".join(steps), error["input"], error.get("ctx", {})
     kind = error["type"]
     if kind == "missing":
         return f"{key}: is missing; every value stands in params.yaml"
     if kind == "extra_forbidden":
         section = _section(steps[:-1], location)
-        return f"{key}: is not a known key (value {_shown(value)}); allowed are {_allowed(section)}"
-    if kind == "value_error" and isinstance(context.get("error"), _Refused):
+        return f"{key}: is not a known key (value {shown(value)}); allowed are {_allowed(section)}"
+    if kind == "value_error" and isinstance(context.get("error"), Refused):
         return str(context["error"])
     said = {
         "greater_than": "must be greater than {gt:g}",
@@ -506,7 +539,7 @@ def _explained(error: dict[str, Any]) -> str:
         "model_attributes_type": "is not a section with keys",
     }.get(kind)
     text = said.format(**context) if said else error["msg"]
-    return f"{key}: {_shown(value)} {text}"
+    return f"{key}: {shown(value)} {text}"
 
 
 def _section(steps: list[str], location: tuple[Any, ...]) -> type[BaseModel]:
@@ -525,6 +558,7 @@ def _allowed(section: type[BaseModel]) -> str:
     return ", ".join(field.alias or name for name, field in section.model_fields.items())
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Returns a value as messages show it, cut where it is long."""
     text = repr(value if not isinstance(value, tuple) else list(value))
     return text if len(text) <= 60 else text[:57] + "..."

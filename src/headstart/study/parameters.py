@@ -1,13 +1,12 @@
 """`study/params.yaml` as typed, validated values. Holds no default: every value stands there."""
 
+import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, Field, PlainValidator, ValidationError, model_validator
+from pydantic import BaseModel, Field, PlainValidator, model_validator
 
 from headstart import params
-from headstart.errors import UserError
 from headstart.params import (
     BatchSize,
     Cnn,
@@ -46,7 +45,7 @@ def _target_tasks(value: Any) -> tuple[Classes, ...] | str:
         )
     single = not any(isinstance(entry, list | tuple) for entry in value)
     tasks = [tuple(value)] if single else [_as_tuple(entry) for entry in value]
-    checked = tuple(params._classes(task) for task in tasks)
+    checked = tuple(params.distinct_classes(task) for task in tasks)
     twice = [task for task in checked if checked.count(task) > 1]
     if twice:
         raise ValueError(f"names the task {list(twice[0])} more than once")
@@ -75,7 +74,7 @@ def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
-class Budget(params._Section):
+class Budget(params.Section):
     """How long a network trains: `epochs` over its labels, or a fixed number of `steps`."""
 
     epochs: Annotated[Whole, Field(ge=1, le=_MOST_STEPS)] | None = None
@@ -96,14 +95,14 @@ class Budget(params._Section):
         return f"epochs={self.epochs}" if self.epochs else f"steps={self.steps}"
 
 
-class Replicas(params._Section):
+class Replicas(params.Section):
     """What fixes the bytes of a training besides its plan: who trains together, on how much."""
 
     group_size: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
     threads: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
 
 
-class Statistics(params._Section):
+class Statistics(params.Section):
     """How intervals, tests and verdicts are made."""
 
     alpha: Fraction
@@ -114,14 +113,14 @@ class Statistics(params._Section):
     ]
 
 
-class Grid(params._Section):
+class Grid(params.Section):
     """One grid of trainings: everything that `headstart.study` trains and compares."""
 
     target_tasks: Annotated[
         tuple[tuple[int | str, ...], ...] | Literal["all_pairs"], PlainValidator(_target_tasks)
     ]
     source_classes: Annotated[
-        Literal["others"] | tuple[int | str, ...], PlainValidator(params._others_or_classes)
+        Literal["others"] | tuple[int | str, ...], PlainValidator(params.others_or_classes)
     ]
     networks: Annotated[
         tuple[Annotated[Mlp | Cnn, Field(discriminator="name")], ...], Field(min_length=1)
@@ -145,19 +144,19 @@ class Grid(params._Section):
             values = getattr(self, key)
             twice = [value for value in values if values.count(value) > 1]
             if twice:
-                raise params._Refused(key, str(twice[0]), "each entry once")
+                raise params.Refused(key, str(twice[0]), "each entry once")
         if BASELINE not in self.arms:
-            raise params._Refused(
+            raise params.Refused(
                 "arms", self.arms, "baseline among them, since gains are differences to it"
             )
         if "gradual" in self.arms and any(budget.amount < 2 for budget in self.training):
-            raise params._Refused(
+            raise params.Refused(
                 "training", "1", "at least 2 epochs or steps, since gradual divides them"
             )
         return self
 
 
-class Study(params._Section):
+class Study(params.Section):
     """All of `study/params.yaml`."""
 
     dataset: Dataset
@@ -198,33 +197,12 @@ def load(path: Path) -> Study:
     Raises:
         UserError: The file is missing, is not YAML, or holds a key or value that is not allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: there is no such file; run the command in the project's top folder"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    return parse(text, str(path))
+    return parse(params.read(path), str(path))
 
 
 def parse(text: str, name: str) -> Study:
     """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
-    try:
-        values = yaml.load(text, Loader=params._Loader)  # noqa: S506 (_Loader is a SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(params._syntax(error, name)) from error
-    except RecursionError as error:
-        raise UserError(f"{name}: is nested too deeply to be parameters") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{name}: holds no keys; expected {', '.join(Study.model_fields)}")
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        lines = [_explained(dict(item), name) for item in error.errors(include_url=False)]
-        head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "
-        raise UserError(head + "\n  ".join(lines)) from error
+    return params.validated(text, name, Study, functools.partial(_explained, name=name))
 
 
 def _explained(error: dict[str, Any], name: str) -> str:
@@ -240,12 +218,12 @@ def _explained(error: dict[str, Any], name: str) -> str:
                 return f"{'.'.join(steps)}: is not a known key"
             section = annotation
         return (
-            f"{'.'.join(steps)}: is not a known key (value {params._shown(error['input'])}); "
+            f"{'.'.join(steps)}: is not a known key (value {params.shown(error['input'])}); "
             f"allowed are {', '.join(section.model_fields)}"
         )
     if error["type"] == "missing":
         return f"{'.'.join(steps)}: is missing; every value stands in {name}"
     context = error.get("ctx", {})
-    if isinstance(context.get("error"), params._Refused):
+    if isinstance(context.get("error"), params.Refused):
         return f"{'.'.join(steps)}.{context['error']}"
-    return params._explained(error)
+    return params.explained(error)
