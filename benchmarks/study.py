@@ -1,0 +1,313 @@
+"""The study's grid: beside a plain loop over `fit`, on Ray, and on many machines.
+
+    python benchmarks/study.py      after the download stage, whose files it reads; half an hour
+
+Prints tables for docs/benchmarks.md and docs/scale.md, all of one sitting, each measurement in
+a process of its own:
+
+- every group of the default grid, trained from nothing by the local engine;
+- a plain loop: Keras' `fit` on one network after another, the source shared and frozen features
+  computed once as in the grid. One seed of every epochs=5 row; of the steps=2000 rows, a third of
+  the label budgets, times three. All times twenty seeds;
+- a part of the grid by the local engine and by Ray on the same cores, in turn;
+- many machines, computed and not measured: the groups' seconds, sources first, each group to the
+  first machine that is free, plus what Ray cost here.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import heapq
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from headstart import datasets, runtime
+from headstart.study import cluster, parameters, run, store
+from headstart.study.parameters import TRANSFERRED
+
+ROUNDS = 3
+# A third of the default grid's budgets and a tenth of its steps, all arms and seeds.
+PART = {"labels": (20, 200, "all"), "training": (parameters.Budget(steps=200),)}
+MACHINES = (1, 2, 5, 10, 20, 50, 100)
+
+
+# The label budgets of the plain loop's sample under steps=2000: a third of them.
+SAMPLED = (20, 200, 2000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--measure", choices=MEASURES, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.measure:
+        print(json.dumps(MEASURES[asked.measure]()))
+        return
+    grid = apart("groups")
+    show_loop(grid, apart("loop"))
+    found: dict[str, list[dict[str, Any]]] = {"local": [], "ray": []}
+    for _ in range(ROUNDS):
+        for engine, each in found.items():
+            each.append(apart(engine))
+    show_machines(
+        grid,
+        {
+            engine: {key: statistics.median(one[key] for one in each) for key in each[0]}
+            for engine, each in found.items()
+        },
+    )
+
+
+def show_loop(grid: dict[str, Any], loop: dict[str, float]) -> None:
+    sources = sum(grid["sources"].values())
+    groups = sum(seconds for _, seconds, _ in grid["groups"])
+    first = sum(seconds for _, seconds, seed in grid["groups"] if seed == 0)
+    print(f"{today()}: {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
+    print("| | source networks | trainings | whole |\n|---|---|---|---|")
+    print(f"| the grid | {sources:.0f} s | {groups:.0f} s | {sources + groups:.0f} s |")
+    rest = loop["whole"] - loop["sources"]
+    print(f"| plain loop | {loop['sources']:.0f} s | {rest:.0f} s | {loop['whole']:.0f} s |")
+    print(
+        f"| times faster | {loop['sources'] / sources:.1f} | {rest / groups:.1f} | "
+        f"{loop['whole'] / (sources + groups):.1f} |\n"
+    )
+    print(
+        f"Largest process of the grid: {grid['megabytes_at_peak']:.0f} MB. Trainings of the first "
+        f"ten seeds {first:.0f} s, of the next ten {groups - first:.0f} s.\n"
+    )
+
+
+def show_machines(grid: dict[str, Any], middle: dict[str, dict[str, float]]) -> None:
+    print("| engine | whole | ready to begin | rest |\n|---|---|---|---|")
+    for engine, one in middle.items():
+        print(
+            f"| {engine} | {one['whole']:.1f} s | {one['ready']:.1f} s | "
+            f"{one['whole'] - one['ready']:.1f} s |"
+        )
+    local, ray = (middle[name]["whole"] - middle[name]["ready"] for name in ("local", "ray"))
+    sending = max(0.0, ray - local) / middle["ray"]["groups"]
+    print(
+        f"\nSent once a machine: {grid['megabytes']:.0f} MB of data; to a group of a transferred "
+        f"arm {grid['source_megabytes']:.1f} MB of weights; back {grid['result_kilobytes']:.0f} kB "
+        f"a group. {1000 * sending:.0f} ms a group over the local engine.\n"
+    )
+    print("| machines | seconds | times faster |\n|---|---|---|")
+    ready = middle["ray"]["ready"]
+    alone = spread(grid, 1, ready, sending)
+    for count in MACHINES:
+        seconds = spread(grid, count, ready, sending)
+        print(f"| {count} | {seconds:.0f} | {alone / seconds:.1f} |")
+
+
+def today() -> str:
+    return datetime.date.today().isoformat()
+
+
+def apart(what: str) -> dict[str, Any]:
+    """Measures in a process of its own."""
+    command = [sys.executable, __file__, "--measure", what]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@contextlib.contextmanager
+def fresh(engine: run.Engine, **changes: Any) -> Iterator[run.Runner]:
+    """A runner of the default grid, or of a part of it, whose store is empty."""
+    study = parameters.load(ROOT / "study/params.yaml")
+    grid = study.grid.model_copy(update=changes)
+    dataset = datasets.FASHION_MNIST
+    published = datasets.load(dataset, ROOT / "data/raw" / dataset.name)
+    prepared = run.prepare(study, grid, dataset, published)
+    threads = study.replicas.threads
+    with tempfile.TemporaryDirectory() as folder:
+        kept = store.Store(Path(folder), store.common(arrays=[], threads=threads))
+        yield run.Runner(prepared, kept, lambda _: None, lambda: run.start(threads), engine)
+
+
+def whole(engine: run.Engine) -> dict[str, Any]:
+    """Trains the part; `ready` is the time until the engine could begin."""
+    with fresh(engine, **PART) as runner:
+        began = time.monotonic()
+        if engine is cluster.outcomes:
+            cluster.connect()
+        else:
+            runner.start()
+        ready = time.monotonic() - began
+        runner.run()
+        return {
+            "whole": time.monotonic() - began,
+            "ready": ready,
+            "groups": len(runner.prepared.groups),
+        }
+
+
+def groups() -> dict[str, Any]:
+    """Returns the seconds of all sources and groups of the grid, one after another."""
+    with fresh(run.local) as runner:
+        return each_group(runner)
+
+
+def each_group(runner: run.Runner) -> dict[str, Any]:
+    seconds: list[tuple[str, float, int]] = []
+    sources: dict[str, float] = {}
+    runner.start()
+    sent = 0
+    for group in runner.prepared.groups:
+        source = group.source.name
+        if group.row.arm in TRANSFERRED and source not in sources:
+            began = time.monotonic()
+            runner.bench(group)
+            weights = runner.sources(group.source)
+            sources[source] = time.monotonic() - began
+            sent = sum(weight.nbytes for weight in weights)
+        began = time.monotonic()
+        arrays = runner.train(group)
+        needs = source if group.row.arm in TRANSFERRED else ""
+        seconds.append((needs, time.monotonic() - began, group.seeds[0]))
+    parts = runner.prepared.parts.values()
+    return {
+        "sources": sources,
+        "groups": seconds,
+        "megabytes": sum(part.images.nbytes + part.labels.nbytes for part in parts) / 1e6,
+        "source_megabytes": sent / 1e6,
+        "megabytes_at_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "result_kilobytes": sum(array.nbytes for array in arrays.values()) / 1e3,
+    }
+
+
+def loop() -> dict[str, float]:
+    """Returns the seconds of the plain loop, extrapolated as the module says."""
+    with fresh(run.local) as runner:
+        runtime.fix(0)
+        runner.bench(runner.prepared.groups[0])  # Cuts the data, for both.
+        seeds = runner.prepared.grid.seeds
+        question, network = runner.prepared.questions[0], runner.prepared.grid.networks[0]
+        began = time.monotonic()
+        source = fitted_source(runner, question, network)
+        sources = time.monotonic() - began
+        spent = 0.0
+        for group in runner.prepared.groups:
+            by_steps = group.budget.steps is not None
+            if group.seeds[0] or (by_steps and group.row.labels not in SAMPLED):
+                continue
+            began = time.monotonic()
+            fit_one(runner, group, source)
+            budgets = len(runner.prepared.grid.labels) / len(SAMPLED) if by_steps else 1
+            spent += budgets * (time.monotonic() - began)
+        return {"sources": seeds * sources, "whole": seeds * (sources + spent)}
+
+
+def fitted_source(runner: run.Runner, question: Any, network: Any) -> Any:
+    from headstart import networks, tasks
+
+    train = tasks.cut(runner.prepared.parts["train"], question.source)
+    units = networks.output_units(len(question.source.names))
+    model = networks.build(train.images.shape[1:], network, units=units, activation="softmax")
+    settings = runner.prepared.grid.source_training
+    compiled(model, settings.learning_rate)
+    images = datasets.normalise(train.images)
+    model.fit(
+        images, train.labels, batch_size=settings.batch_size, epochs=settings.epochs, verbose=0
+    )
+    return model
+
+
+def compiled(model: Any, learning_rate: float) -> None:
+    import keras
+
+    binary = model.output_shape[-1] == 1
+    model.compile(
+        optimizer=keras.optimizers.SGD(learning_rate),
+        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+    )
+
+
+def fit_one(runner: run.Runner, group: Any, source: Any) -> None:
+    """One training of a row as one would write it with Keras, up to its test answers."""
+    from headstart import grafting, networks
+
+    bench = runner.bench(group)
+    data, arm = bench.data, group.row.arm
+    model = networks.build(
+        data.target_train.images.shape[1:], group.network, units=1, activation="sigmoid"
+    )
+    if arm in TRANSFERRED:
+        grafting.graft(model, source)
+    chosen = bench.chosen(group, group.seeds[0])
+    images, labels = data.target_train.images[chosen], data.target_train.labels[chosen]
+    whole = len(bench.places(group, group.seeds[0]))
+    frozen = bench.frozen_steps(group)
+    tests = data.target_test.images
+    if frozen:
+        backbone, head = grafting.backbone_of(model), grafting.head_of(model)
+        features = backbone.predict(images, batch_size=1024, verbose=0)
+        fit(head, features, labels, group, frozen, whole)
+    if frozen < whole:
+        fit(model, images, labels, group, whole - frozen, whole)
+        model.predict(tests, batch_size=1024, verbose=0)
+    else:
+        head.predict(
+            backbone.predict(tests, batch_size=1024, verbose=0), batch_size=1024, verbose=0
+        )
+
+
+def fit(model: Any, images: Any, labels: Any, group: Any, steps: int, whole: int) -> None:
+    """Keras' `fit`: epochs as they are; steps as one long epoch, which is its quickest way."""
+    import tensorflow as tf
+
+    compiled(model, group.learning_rate)
+    if group.budget.epochs is not None:
+        epochs = max(1, round(group.budget.epochs * steps / whole))
+        model.fit(images, labels, batch_size=32, epochs=epochs, verbose=0)
+        return
+    count = len(labels)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(count).repeat()
+    model.fit(batches.batch(min(32, count)).prefetch(4), steps_per_epoch=steps, epochs=1, verbose=0)
+
+
+@dataclasses.dataclass(order=True)
+class _Machine:
+    free: float
+
+
+def spread(groups: dict[str, Any], machines: int, ready: float, sending: float) -> float:
+    """Returns when the last group ends: sources first, then groups as their source is there."""
+    free = [_Machine(ready) for _ in range(machines)]
+
+    def work(seconds: float, after: float = 0.0) -> float:
+        machine = heapq.heappop(free)
+        machine.free = max(machine.free, after) + seconds + sending
+        heapq.heappush(free, machine)
+        return machine.free
+
+    there = {name: work(seconds) for name, seconds in groups["sources"].items()}
+    # As the driver sends them: what needs no source first.
+    order: Iterator[Sequence[Any]] = iter(sorted(groups["groups"], key=lambda one: one[0] != ""))
+    return max(work(seconds, there.get(source, 0.0)) for source, seconds, _ in order)
+
+
+MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
+    "groups": groups,
+    "loop": loop,
+    "local": lambda: whole(run.local),
+    "ray": lambda: whole(cluster.outcomes),
+}
+
+
+if __name__ == "__main__":
+    main()
