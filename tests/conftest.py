@@ -1,9 +1,12 @@
 """What several test files share: the real data, and projects that were run once."""
 
 import os
+import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import pytest
 from projects import ROOT, SMALL, Project, edit_params, new_checkout
 
@@ -26,15 +29,32 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Returns a folder that one process of the test run makes and all others use as it is."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    made = root / f"{name}.made"
+    with filelock.FileLock(root / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(root / name, ignore_errors=True)
+            make(root / name)
+            made.touch()
+    return root / name
+
+
 @pytest.fixture(scope="session")
 def small(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A small project after its first `dvc repro`, committed. Copy it before changing it."""
-    project = new_checkout(tmp_path_factory.mktemp("small") / "project")
-    edit_params(project.root / "params.yaml", SMALL)
-    project.commit("Shrink")
-    project.repro()
-    project.commit("Run")
-    return project
+
+    def make(folder: Path) -> None:
+        project = new_checkout(folder)
+        edit_params(project.root / "params.yaml", SMALL)
+        project.commit("Shrink")
+        project.repro()
+        project.commit("Run")
+
+    return Project(once(tmp_path_factory, "small", make))
 
 
 @pytest.fixture
@@ -45,11 +65,14 @@ def project(small: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def full(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The committed parameters on the full data, run from an empty cache."""
-    project = new_checkout(tmp_path_factory.mktemp("full") / "project")
-    project.repro()
-    project.commit("Run")
-    return project
+    """The committed parameters on the full data, run from an empty cache. Copy it to change it."""
+
+    def make(folder: Path) -> None:
+        project = new_checkout(folder)
+        project.repro()
+        project.commit("Run")
+
+    return Project(once(tmp_path_factory, "full", make))
 
 
 @pytest.fixture(autouse=True)

@@ -84,7 +84,7 @@ def test_killed_trainings_change_no_result_and_leave_no_run_that_runs(
     project: Project, tmp_path: Path
 ) -> None:
     project.set(
-        seed="7", source_training__epochs="40", target_training__epochs="40"
+        seed="7", source_training__epochs="25", target_training__epochs="25"
     )  # Long enough to be killed in the middle.
     undisturbed = project.clone_to(tmp_path / "undisturbed")
     undisturbed.repro()

@@ -9,6 +9,12 @@ from projects import SMALL, Project, edit_params, new_checkout
 STAGES = ["download", "prepare", "train_a", "train_b", "transfer", "evaluate"]
 
 
+@pytest.fixture(scope="module")
+def small(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy for this file, whose tests edit it and put it back."""
+    return small.clone_to(tmp_path_factory.mktemp("small") / "project")
+
+
 def kept_in_git(project: Project) -> dict[str, bytes]:
     return {
         str(path.relative_to(project.root)): path.read_bytes()
