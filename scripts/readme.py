@@ -1,4 +1,4 @@
-"""Writes the results that README.md shows, from the committed run in metrics/."""
+"""Writes the results that README.md shows, from the committed runs in metrics/."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from headstart import artefacts, evaluation, params, report
-
-START, END = "<!-- result: start -->\n", "<!-- result: end -->\n"
 
 
 def result() -> str:
@@ -53,11 +51,20 @@ def result() -> str:
     return "\n".join([*lines, "", f"{gain}.", "", f"**Verdict: {comparison['verdict']}.**", ""])
 
 
+def study() -> str:
+    """Returns the answers of metrics/study/grid/ as a Markdown list."""
+    record = artefacts.read_json(ROOT / "metrics/study/grid/study.json")
+    return "\n".join(f"- {sentence}" for sentence in record["answer"]) + "\n"
+
+
 def page(text: str) -> str:
-    """Returns README.md with the result put in its place."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return before + START + "\n" + result() + "\n" + END + after
+    """Returns README.md with the results put in their places."""
+    for name, made in (("result", result()), ("study", study())):
+        start, end = f"<!-- {name}: start -->\n", f"<!-- {name}: end -->\n"
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = f"{before}{start}\n{made}\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
