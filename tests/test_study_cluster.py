@@ -11,6 +11,7 @@ from projects import ROOT, clean_environment
 from test_study_run import digests, values
 
 from headstart import datasets
+from headstart.errors import UserError
 from headstart.study import outputs, parameters, run, store
 
 # Every arm, so that sources travel too.
@@ -56,3 +57,17 @@ def test_node_that_dies_half_way_costs_no_byte(raw: Path, here: Path, tmp_path: 
     said = on_two_nodes(raw, tmp_path / "killed", "--kill")
     assert "killed a node" in said
     assert digests(tmp_path / "killed/tables") == digests(here)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("127.0.0.1:1", "nothing answers"), ("auto", "is not HOST:PORT")],
+)
+def test_cluster_that_does_not_answer_is_said(
+    monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    from headstart.study import cluster
+
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=said):
+        cluster.connect()

@@ -8,6 +8,7 @@ it computes does not depend on where it runs, so that the bytes are those of the
 import functools
 import os
 import platform
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # A group is given up after so many workers died over it.
 _RETRIES = 5
+_SECONDS_TO_ANSWER = 10
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ def connect() -> Any:
     # Both are read at the import. Ray reports its use to its makers unless told otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS")
-    if not address:
+    if address:
+        _check_answers(address)
+    else:
         # Named after the systems where it is the default: all servers stay on loopback.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
@@ -69,10 +73,7 @@ def connect() -> Any:
     try:
         ray.init(**quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise UserError(
-            f"no Ray cluster at RAY_ADDRESS={address}: {error}; start one with `ray start --head`, "
-            "or unset RAY_ADDRESS for one on this machine"
-        ) from error
+        raise UserError(f"Ray does not start: {error}") from error
     return ray
 
 
@@ -143,6 +144,21 @@ def outcomes(
         sources = ray.put(arrays)
         for group in stopped:
             begin(group, sources)
+
+
+def _check_answers(address: str) -> None:
+    """Refuses an address where nothing answers: Ray itself would try for many minutes."""
+    advice = (
+        "start a cluster with `ray start --head --port=6379` and name it as HOST:6379, or unset "
+        "RAY_ADDRESS for a cluster on this machine alone"
+    )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"RAY_ADDRESS={address}: is not HOST:PORT; {advice}")
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"RAY_ADDRESS={address}: nothing answers ({error}); {advice}") from error
 
 
 def _check_room(ray: Any, threads: int) -> None:
