@@ -22,19 +22,25 @@ from typing import Any
 
 import numpy as np
 
+from headstart import params
+
 BATCH = 32
+MLP = params.Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
 IMAGES = 5125
 WORDS = {
     "fit-mlp": "MLP, fit",
     "fit64-mlp": "MLP, fit with steps_per_execution=64",
     "replicas-mlp": "MLP, replica trainer",
+    "replicas-span": "MLP, replicas on 100 images in their span",
     "products-mlp": "MLP, bare matrix products",
     "fit-cnn": "CNN, fit",
     "replicas-cnn": "CNN, replica trainer",
     "replicas-head": "head on features, replica trainer",
 }
 # Steps of one network in one repetition.
-STEPS = {"mlp": 256, "cnn": 32, "head": 10_240}
+STEPS = {"mlp": 256, "span": 256, "cnn": 32, "head": 10_240}
+# Images of a small label budget: each replica has its own, see headstart.study.subspace.
+FEW = 100
 
 
 def main() -> None:
@@ -94,13 +100,15 @@ def measured(name: str, *, repetitions: int) -> dict[str, float]:
 def network(kind: str) -> Any:
     import keras
 
-    from headstart import networks, params
+    from headstart import networks
 
     if kind == "head":
         head = keras.layers.Dense(1, activation="sigmoid")
         return keras.Sequential([keras.layers.Input((50,)), head])
+    if kind == "span":
+        return networks.build((FEW,), MLP, units=1, activation="sigmoid")
     backbones: dict[str, params.Mlp | params.Cnn] = {
-        "mlp": params.Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu"),
+        "mlp": MLP,
         "cnn": params.Cnn(name="cnn", filters=(32, 64), dense=(50,), activation="relu"),
     }
     return networks.build((28, 28), backbones[kind], units=1, activation="sigmoid")
@@ -132,8 +140,11 @@ def replica_trainer(kind: str, cores: int) -> tuple[Callable[[], Any], int]:
     model = network(kind)
     count, steps = 2 * cores, STEPS[kind]
     images, labels = data(model.input_shape[1:])
+    if kind == "span":
+        images, labels = np.stack([images[:FEW]] * count), np.stack([labels[:FEW]] * count)
     weights = [np.stack([weight] * count) for weight in model.get_weights()]
-    orders = np.random.default_rng(1).integers(0, IMAGES, (count, steps, BATCH), dtype=np.int32)
+    there = FEW if kind == "span" else IMAGES
+    orders = np.random.default_rng(1).integers(0, there, (count, steps, BATCH), dtype=np.int32)
     trainer = replicas.Trainer(model, optimizer="sgd", threads=cores)
     rates = np.full(count, 0.001)
     return (
@@ -187,6 +198,7 @@ def show(found: dict[str, list[dict[str, float]]]) -> None:
         best = {name: max(one[clock] for one in rounds) for name, rounds in found.items()}
         print(
             f"by {clock} (best): replicas / fit {best['replicas-mlp'] / best['fit-mlp']:.1f}, "
+            f"in the span / fit {best['replicas-span'] / best['fit-mlp']:.1f}, "
             f"replicas / bare products {best['replicas-mlp'] / best['products-mlp']:.2f}, "
             f"CNN replicas / fit {best['replicas-cnn'] / best['fit-cnn']:.1f}"
         )
