@@ -121,7 +121,10 @@ def today() -> str:
 def apart(what: str) -> dict[str, Any]:
     """Measures in a process of its own."""
     command = [sys.executable, __file__, "--measure", what]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        command, env=os.environ | quiet, check=True, stdout=subprocess.PIPE, text=True
+    )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
