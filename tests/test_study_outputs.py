@@ -14,7 +14,7 @@ from test_dependencies import LEFT_OUT, reached
 
 from headstart.errors import UserError
 from headstart.evaluation import BASELINE_BETTER, INVALID, TRANSFER_BETTER
-from headstart.study import claims, outputs, parameters, pictures, tables
+from headstart.study import claims, outputs, parameters, pictures, tables, webpage
 from headstart.study.costs import Cost
 from headstart.study.plan import Row
 
@@ -140,6 +140,20 @@ def test_page_begins_with_the_answer_and_shows_the_pictures(written: Path) -> No
     for name in ("label_efficiency", "paired_differences", "cost"):
         assert f"({name}.png)" in page
         assert (written / f"metrics/study/grid/{name}.png").stat().st_size > 10_000
+
+
+def test_page_as_html_needs_no_other_file_and_takes_no_html_from_names(
+    written: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(written / "metrics/study/grid", tmp_path / "grid")
+    page = outputs.write_page(folder, STUDY.statistics)
+    page.write_text(page.read_text() + "\n<script>alert(1)</script>\n")
+    webpage.write(tmp_path / "study.html", page)
+    html = (tmp_path / "study.html").read_text()
+    assert html.count('src="data:image/png;base64,') == len(list(folder.glob("*.png")))
+    assert "<table>" in html
+    assert "<script>" not in html
+    assert "http" not in html.replace("http-equiv", "")
 
 
 def test_equal_cells_give_equal_bytes(written: Path, tmp_path: Path) -> None:
