@@ -535,7 +535,7 @@ def cost_rows(record: Mapping[str, Any]) -> list[Row]:
         ("updates", spent("updates", whole)),
         ("FLOPs", spent("flops", in_words)),
         ("  with the source's", spent("flops_with_source", in_words)),
-        ("FLOPs as in the notebook", spent("flops_as_notebook", in_words)),
+        ("FLOPs as notebook", spent("flops_as_notebook", in_words)),
         ("  with the source's", spent("flops_as_notebook_with_source", in_words)),
     ]
     return [(label, cells) for label, cells in rows if cells]
