@@ -10,12 +10,17 @@ import filelock
 import pytest
 from projects import ROOT, SMALL, Project, edit_params, new_checkout
 
-from headstart import catalogue, params, sources
+from headstart import catalogue, params, runtime, sources
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what it runs in the background. The servers that tests start would
     # inherit it, and Ctrl-C could not be tried on them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# TensorFlow takes its threads once a process, and which files share one is xdist's affair. These
+# are the study's; what the stages use, they use in processes of their own.
+runtime.fix(0, intra_op_threads=1, inter_op_threads=2)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart import params, runtime
+from headstart import params
 from headstart.errors import UserError
 
 # Above and below the size from which XLA compiles the steps.
@@ -18,11 +18,6 @@ SIDE = 12
 COUNT = 75
 BATCH = 16
 RATES = {"sgd": 0.01, "adam": 0.001}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fixed() -> None:
-    runtime.fix(0)
 
 
 def network(kind: Any, *, units: int = 1, activation: str = "sigmoid") -> Any:

@@ -7,16 +7,10 @@ import pytest
 
 from headstart import params
 from headstart.study import plan, subspace
-from headstart.study.run import start
 
 MLP = params.Mlp(name="mlp", units=(80, 20, 10), activation="selu")
 CNN = params.Cnn(name="cnn", filters=(4,), dense=(8,), activation="relu")
 REPLICAS, STEPS = 2, 200
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _started() -> None:
-    start(2)
 
 
 @pytest.mark.parametrize(("units", "activation"), [(1, "sigmoid"), (3, "softmax")])

@@ -9,18 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart import artefacts, params, runtime, seeds
+from headstart import artefacts, params, seeds
 from headstart.errors import UserError
 from headstart.parts import Part
 
 MLP = params.Mlp(name="mlp", units=(12, 8), activation="selu")
 CNN = params.Cnn(name="cnn", filters=(4,), dense=(6,), activation="relu")
 BUDGET = params.Training(epochs=3, batch_size=16, optimizer="sgd", learning_rate=0.05)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fixed() -> None:
-    runtime.fix(0)
 
 
 def images(count: int, classes: int, *, seed: int = 0) -> Part:
