@@ -1,6 +1,6 @@
 # The plain commands behind each target stand in README.md.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test lint lock study claims ui serve plots screenshots clean
+.PHONY: help setup run report demo test lint lock study claims ui serve plots screenshots clean
 
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -15,6 +15,11 @@ setup: ## make or refresh .venv from requirements.lock
 
 run: setup ## set up, then run the pipeline (dvc repro): table and verdict
 	@scripts/run.sh
+
+report: setup ## open the report of the last run, reports/index.html, in the browser
+	@test -f reports/index.html || { echo 'make report: there is no report yet; make run writes it' >&2; exit 1; }
+	@echo 'file://$(CURDIR)/reports/index.html'
+	@.venv/bin/python -m webbrowser -t 'file://$(CURDIR)/reports/index.html' >/dev/null || true
 
 demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing to download: verdict
 	@rm -rf build/demo
