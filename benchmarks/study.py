@@ -16,7 +16,6 @@ a process of its own:
 
 import argparse
 import contextlib
-import dataclasses
 import datetime
 import heapq
 import json
@@ -28,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -283,24 +282,18 @@ def fit(model: Any, images: Any, labels: Any, group: Any, steps: int, whole: int
     model.fit(batches.batch(min(32, count)).prefetch(4), steps_per_epoch=steps, epochs=1, verbose=0)
 
 
-@dataclasses.dataclass(order=True)
-class _Machine:
-    free: float
-
-
 def spread(groups: dict[str, Any], machines: int, ready: float, sending: float) -> float:
     """Returns when the last group ends: sources first, then groups as their source is there."""
-    free = [_Machine(ready) for _ in range(machines)]
+    free = [ready] * machines
 
     def work(seconds: float, after: float = 0.0) -> float:
-        machine = heapq.heappop(free)
-        machine.free = max(machine.free, after) + seconds + sending
-        heapq.heappush(free, machine)
-        return machine.free
+        ends = max(heapq.heappop(free), after) + seconds + sending
+        heapq.heappush(free, ends)
+        return ends
 
     there = {name: work(seconds) for name, seconds in groups["sources"].items()}
     # As the driver sends them: what needs no source first.
-    order: Iterator[Sequence[Any]] = iter(sorted(groups["groups"], key=lambda one: one[0] != ""))
+    order = sorted(groups["groups"], key=lambda one: one[0] != "")
     return max(work(seconds, there.get(source, 0.0)) for source, seconds, _ in order)
 
 

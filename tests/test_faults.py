@@ -163,15 +163,34 @@ def test_full_disk_is_said_and_leaves_no_half_written_output(project: Own, name:
     assert not [output for output in OUTPUTS[name] if (project.root / output).is_file()]
 
 
+def behind_mount(project: Own, mount: str, *command: str) -> list[str]:
+    """The command on a mount that it alone sees; root may do so on most machines."""
+    alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    if subprocess.run([*alone, mount], cwd=project.root, capture_output=True).returncode:
+        pytest.skip("no mounting here")
+    return [*alone, f'{mount} && exec "$@"', "sh", *command]
+
+
+@pytest.mark.parametrize(("name", "folder"), [("prepare", "data/prepared"), ("train_a", "models")])
+def test_full_small_disk_is_said_and_leaves_nothing_on_it(
+    project: Own, name: str, folder: str
+) -> None:
+    listing = f"python stages/{name}.py; status=$?; find {folder} -type f; exit $status"
+    mount = f'mount -t tmpfs -o size=16k none "$PWD/{folder}"'
+    said = project.run(*behind_mount(project, mount, "sh", "-c", listing), status=1)
+    assert_one_message(said)
+    assert "free some disk space" in said
+    # What was written whole before the disk was full may stay; nothing begun does.
+    assert not [line for line in said.splitlines() if line.startswith(folder) and "part" in line]
+    assert f"\n{folder}/source.keras" not in said
+
+
 def test_read_only_data_is_said(project: Own) -> None:
     command = ["python", "stages/prepare.py"]
     if os.geteuid() == 0:
-        # Root ignores permissions, but not a read-only mount: one that this process alone sees.
-        mounted = 'mount --bind "$PWD/data" "$PWD/data" && mount -o remount,bind,ro "$PWD/data"'
-        alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
-        if subprocess.run([*alone, mounted], cwd=project.root, capture_output=True).returncode:
-            pytest.skip("root may not mount here")
-        command = [*alone, f'{mounted} && exec "$@"', "sh", *command]
+        # Root ignores permissions, but not a read-only mount.
+        mount = 'mount --bind "$PWD/data" "$PWD/data" && mount -o remount,bind,ro "$PWD/data"'
+        command = behind_mount(project, mount, *command)
     folders = [project.root / "data", *(project.root / "data").rglob("*/")]
     for folder in folders:
         folder.chmod(0o555)

@@ -12,7 +12,7 @@ from test_study_run import digests, values
 
 from headstart import datasets
 from headstart.errors import UserError
-from headstart.study import outputs, parameters, run, store
+from headstart.study import cluster, outputs, parameters, run, store
 
 # Every arm, so that sources travel too.
 GRID: dict[str, Any] = {"labels": [10, "all"], "training": [{"steps": 60}]}
@@ -66,8 +66,25 @@ def test_node_that_dies_half_way_costs_no_byte(raw: Path, here: Path, tmp_path: 
 def test_cluster_that_does_not_answer_is_said(
     monkeypatch: pytest.MonkeyPatch, address: str, said: str
 ) -> None:
-    from headstart.study import cluster
-
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match=said):
         cluster.connect()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({"libraries": {"keras": "0"}}, "keras"),
+        ({"code": {"study/cells.py": "0"}}, "study/cells.py"),
+    ],
+)
+def test_worker_with_other_code_or_libraries_refuses_to_train(
+    raw: Path, theirs: dict[str, Any], said: str
+) -> None:
+    study = parameters.parse(yaml.safe_dump(values(**GRID)), "study/params.yaml")
+    data = datasets.load(datasets.FASHION_MNIST, raw)
+    prepared = run.prepare(study, study.grid, datasets.FASHION_MNIST, data)
+    same: dict[str, Any] = {"code": store.code(), "libraries": store.libraries()}
+    group = prepared.groups[0].source
+    with pytest.raises(UserError, match=f"not the driver's .{said}"):
+        cluster._train_sources(cluster.Study("other", prepared, **same | theirs), group)

@@ -73,7 +73,12 @@ def connect() -> Any:
     try:
         ray.init(**quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise UserError(f"Ray does not start: {error}") from error
+        # A cluster that asks for a token gives no other sign to who has none.
+        hint = (
+            "; `ray start` guards a cluster with the token in ~/.ray/auth_token: have it there "
+            "on this machine too, and set RAY_AUTH_MODE=token"
+        )
+        raise UserError(f"Ray does not start: {error}{hint if address else ''}") from error
     return ray
 
 

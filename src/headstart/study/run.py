@@ -28,8 +28,6 @@ Engine = Callable[["Runner", Sequence[plan.Group]], Iterator[tuple[plan.Group, A
 _PROGRESS_SECONDS = 5.0
 # TensorFlow, Keras and what they compile, whatever the grid.
 _LIBRARY_BYTES = 1_200_000_000
-
-
 # Every draw of the study has a name of its own; this seeds what should draw nothing.
 _UNUSED_SEED = 0
 

@@ -28,7 +28,7 @@ def write(path: Path, page: Path) -> None:
         loader=jinja2.ChoiceLoader(
             [
                 jinja2.FileSystemLoader(Path(__file__).parent),
-                jinja2.PackageLoader("headstart"),  # The report's style.
+                jinja2.PackageLoader("headstart"),  # What both pages begin with.
             ]
         ),
         autoescape=True,
