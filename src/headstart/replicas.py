@@ -11,6 +11,7 @@ how many threads a single operation uses. That is TensorFlow's intra-op number a
 here, with an inter-op number of at least `threads`; any other setting is right but slow.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,9 +39,9 @@ _FORWARD_BATCH = 1024
 # of them: nine times the steps for a head. It gains a large network nothing, compiles for
 # seconds, is slow at convolutions, and lacks the repeatable gradient of max pooling.
 _SMALL_ENOUGH_FOR_XLA = 10_000
-# What a thread holds of its network's size: weights before and after, gradients, the product
-# with the learning rate; for Adam two moments before and after and what leads to them.
-_COPIES = {"sgd": 4, "adam": 10}
+# What a thread holds of its network's size: weights before and after, and gradients; for Adam
+# two moments before and after and what leads to them.
+_COPIES = {"sgd": 3, "adam": 10}
 # Forward values, their gradients, and what convolutions unfold.
 _COPIES_OF_ACTIVATIONS = 12
 # Keras' defaults.
@@ -51,7 +52,7 @@ class Trainer:
     """Trains and asks replicas of one network. Keep it: tracing its graphs takes a second."""
 
     def __init__(self, model: keras.Model, *, optimizer: str, threads: int) -> None:
-        """Traces the graphs.
+        """Prepares the graphs; a batch size is traced when it is first trained with.
 
         Args:
             model: Gives the shapes; its own weights are left alone. One output unit means
@@ -70,7 +71,7 @@ class Trainer:
         self._model = model
         self._optimizer = optimizer
         self._threads = threads
-        self._steps = _steps_graph(model, optimizer)
+        self._steps = functools.cache(functools.partial(_steps_graph, model, optimizer))
         self._forward = tf.function(
             lambda weights, images: model.stateless_call(weights, [], images, training=False)[0],
             input_signature=[_weight_specs(model), _image_spec(model)],
@@ -133,6 +134,7 @@ class Trainer:
         same_labels = None if labels_apart else tf.constant(labels, tf.int64)
         trained = [np.empty_like(weight) for weight in weights]
         told = _Told(replicas * steps, on_progress)
+        take = self._steps(batch)
 
         def one(replica: int) -> None:
             seen = tf.constant(images[replica], tf.float32) if apart else shared
@@ -148,7 +150,7 @@ class Trainer:
                 order = np.zeros((_CHUNK, batch), dtype=np.int32)
                 order[: len(chunk)] = chunk
                 ends = tf.constant([start, start + len(chunk)])
-                state = self._steps(state, seen, answers, tf.constant(order), ends, rate)
+                state = take(state, seen, answers, tf.constant(order), ends, rate)
                 told.add(len(chunk))
             for whole, weight in zip(trained, state, strict=False):
                 whole[replica] = weight.numpy()
@@ -208,29 +210,30 @@ class _Told:
                 self._on_progress(self._done, self._total)
 
 
-def _steps_graph(model: keras.Model, optimizer: str) -> Callable[..., list[Any]]:
+def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[..., list[Any]]:
     """Returns the graph that takes one network through a chunk of steps.
 
     Its arguments are the weights (for Adam followed by both moments), images, labels, the
-    order (chunk, batch), first and last step, and the learning rate.
+    order (chunk, batch), first and last step, and the learning rate. The batch's size is part of
+    the graph: without it a fifth of a step's operations would only ask for shapes.
     """
     count = len(model.trainable_variables)
     binary = model.output_shape[-1] == 1
+    # Not `keras.losses`, which are these and a mean over the units.
     losses: Any = (
-        keras.losses.binary_crossentropy if binary else keras.losses.sparse_categorical_crossentropy
+        keras.ops.binary_crossentropy if binary else keras.ops.sparse_categorical_crossentropy
     )
     update = {"sgd": _sgd, "adam": _adam}[optimizer]
     weights = _weight_specs(model)
 
-    def step(state: list[Any], images: Any, labels: Any, rate: Any, number: Any) -> list[Any]:
+    def step(state: list[Any], batch: tuple[Any, Any, Any], rate: Any, number: Any) -> list[Any]:
         current = state[:count]
-        real = tf.cast(labels[1] >= 0, tf.float32)
+        images, labels, shares = batch
         with tf.GradientTape() as tape:
             tape.watch(current)
             # The loss reads the logits off the graph, as it does in `fit`.
             outputs, _ = model.stateless_call(current, [], images, training=True)
-            each = losses(labels[0][:, None] if binary else labels[0], outputs)
-            loss = tf.reduce_sum(each * real) / tf.reduce_sum(real)
+            loss = tf.reduce_sum(losses(labels, outputs) * shares)
         return update(state, tape.gradient(loss, current), rate, number)
 
     def run(
@@ -239,15 +242,21 @@ def _steps_graph(model: keras.Model, optimizer: str) -> Callable[..., list[Any]]
         # An empty place repeats its batch's first sample, with weight 0: anything else could
         # overflow where no real sample does, and 0 times infinity is NaN.
         filled = tf.where(orders < 0, orders[:, :1], orders)
+        real = tf.cast(orders >= 0, tf.float32)
+        shares = real / tf.reduce_sum(real, axis=1, keepdims=True)
+        if optimizer == "sgd":
+            # The gradients then are the updates; to multiply those is one more pass over memory.
+            shares = rate * shares
+        answers = tf.cast(labels, tf.float32)[:, None] if binary else labels
+        shape = [batch, 1] if binary else [batch]
 
         def body(number: Any, *state: Any) -> tuple[Any, ...]:
             place = number - ends[0]
             # XLA needs slices of a size that it knows.
-            size = [1, orders.shape[1] or tf.shape(orders)[1]]
-            marked = tf.reshape(tf.slice(orders, [place, 0], size), [-1])
-            chosen = tf.reshape(tf.slice(filled, [place, 0], size), [-1])
-            batch = tf.gather(images, chosen), (tf.gather(labels, chosen), marked)
-            return number + 1, *step(list(state), *batch, rate, number)
+            chosen = tf.reshape(tf.slice(filled, [place, 0], [1, batch]), [batch])
+            weight = tf.reshape(tf.slice(shares, [place, 0], [1, batch]), shape)
+            seen = tf.gather(images, chosen), tf.gather(answers, chosen), weight
+            return number + 1, *step(list(state), seen, rate, number)
 
         _, *trained = tf.while_loop(
             lambda number, *_: number < ends[1], body, (ends[0], *state), parallel_iterations=1
@@ -260,7 +269,7 @@ def _steps_graph(model: keras.Model, optimizer: str) -> Callable[..., list[Any]]
         weights * (3 if optimizer == "adam" else 1),
         _image_spec(model),
         tf.TensorSpec([None], tf.int64),
-        tf.TensorSpec([None, None], tf.int32),
+        tf.TensorSpec([_CHUNK, batch], tf.int32),
         tf.TensorSpec([2], tf.int32),
         tf.TensorSpec([], tf.float32),
     ]
@@ -270,7 +279,7 @@ def _steps_graph(model: keras.Model, optimizer: str) -> Callable[..., list[Any]]
 
 
 def _sgd(state: list[Any], gradients: list[Any], rate: Any, number: Any) -> list[Any]:
-    return [weight - rate * gradient for weight, gradient in zip(state, gradients, strict=True)]
+    return [weight - gradient for weight, gradient in zip(state, gradients, strict=True)]
 
 
 def _adam(state: list[Any], gradients: list[Any], rate: Any, number: Any) -> list[Any]:
