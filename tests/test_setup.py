@@ -21,8 +21,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # What a bare machine has besides git, make and Python.
 TOOLS = (
-    "awk basename bash cat chmod cmp cp dirname env find git grep head ln make mkdir mv rm sed sh "
-    "sleep sort"
+    "awk basename bash cat chmod cmp cp dirname echo env find git grep head ln make mkdir mv rm "
+    "sed sh sleep sort"
 )
 LEFT_OUT = {"PYTHON", "UV", "MAKEFLAGS", "MAKELEVEL", "MLFLOW_TRACKING_URI", "PORT"}
 
@@ -352,3 +352,18 @@ def test_shell_scripts_parse() -> None:
     for path in [*(ROOT / "scripts").glob("*.sh"), ROOT / ".ci" / "run"]:
         subprocess.run(["bash", "-n", str(path)], check=True)
         assert os.access(path, os.X_OK), f"{path} cannot be run"
+
+
+def test_report_opens_what_the_last_run_wrote_or_says_how_to_get_it(
+    run: Run, uv: Path, project: Path, tmp_path: Path
+) -> None:
+    opened = tmp_path / "opened"
+    browser = script(tmp_path / "browser", f'#!/bin/sh\nprintf %s "$1" > "{opened}"\n')
+    none = run("make", "report", BROWSER=str(browser))
+    assert none.returncode != 0
+    assert "make report: there is no report yet; make run writes it" in none.stderr
+    report = script(project / "reports/index.html", "<title>report</title>")
+    done = run("make", "report", BROWSER=str(browser))
+    assert done.returncode == 0, done.stderr
+    assert f"file://{report}" in done.stdout
+    assert opened.read_text(encoding="utf-8") == f"file://{report}"
