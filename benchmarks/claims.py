@@ -19,29 +19,32 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from headstart import artefacts, params, runtime
+from headstart.core import artefacts, runtime
+from headstart.params import reading, sections
 
 ROUNDS = 3
 
 
 def ways() -> dict[str, Callable[[], Any]]:
     """What is measured, by the name that the page gives it."""
-    from headstart import grafting, networks, seeds, training
+    from headstart.core import seeds
+    from headstart.learning import fit, networks
+    from headstart.transfer import graft
 
-    settings = params.load(ROOT / "params.yaml")
+    settings = reading.load(ROOT / "params.yaml")
     prepared = ROOT / "data/prepared"
     source = [artefacts.read_part(prepared / "source", part) for part in ("train", "valid")]
     target = [artefacts.read_part(prepared / "target", part) for part in ("train", "valid")]
     classes = artefacts.read_json(prepared / "classes.json")
     budget = settings.target_training
 
-    def new(parts: Any, task: str, which: params.Training) -> Any:
+    def new(parts: Any, task: str, which: sections.Training) -> Any:
         count = len(classes[task]["names"])
-        return training.train_new(
+        return fit.train_new(
             *parts,
             network=settings.network,
             units=networks.output_units(count),
-            activation=params.output_activation(count),
+            activation=sections.output_activation(count),
             settings=which,
             seed=settings.seed,
             task=task,
@@ -52,11 +55,11 @@ def ways() -> dict[str, Callable[[], Any]]:
     count = len(classes["target"]["names"])
     head: dict[str, Any] = {
         "units": networks.output_units(count),
-        "activation": params.output_activation(count),
+        "activation": sections.output_activation(count),
     }
 
     def grafted() -> Any:
-        return grafting.train_grafted(
+        return graft.train_grafted(
             *target,
             source=trained,
             network=settings.network,
@@ -72,12 +75,10 @@ def ways() -> dict[str, Callable[[], Any]]:
     def as_notebook() -> Any:
         model = networks.build(target[0].images.shape[1:], settings.network, **head)
         networks.initialise(model, seed=settings.seed, backbone="target", head="target")
-        grafting.graft(model, trained)
-        grafting.set_backbone_trainable(model, False)
-        training.compile_model(
-            model, optimizer=budget.optimizer, learning_rate=budget.learning_rate
-        )
-        return training.fit(
+        graft.graft(model, trained)
+        graft.set_backbone_trainable(model, False)
+        fit.compile_model(model, optimizer=budget.optimizer, learning_rate=budget.learning_rate)
+        return fit.fit(
             model,
             *target,
             batch_size=budget.batch_size,

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart import params
+from headstart.params import sections
 
 BATCH = 32
-MLP = params.Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
+MLP = sections.Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
 IMAGES = 5125
 WORDS = {
     "fit-mlp": "MLP, fit",
@@ -75,7 +75,7 @@ def measured(name: str, *, repetitions: int) -> dict[str, float]:
     if way == "products":
         work, steps = products(cores)
     else:
-        from headstart import runtime
+        from headstart.core import runtime
 
         if way == "replicas":
             runtime.fix(0, intra_op_threads=1, inter_op_threads=cores)
@@ -100,16 +100,16 @@ def measured(name: str, *, repetitions: int) -> dict[str, float]:
 def network(kind: str) -> Any:
     import keras
 
-    from headstart import networks
+    from headstart.learning import networks
 
     if kind == "head":
         head = keras.layers.Dense(1, activation="sigmoid")
         return keras.Sequential([keras.layers.Input((50,)), head])
     if kind == "span":
         return networks.build((FEW,), MLP, units=1, activation="sigmoid")
-    backbones: dict[str, params.Mlp | params.Cnn] = {
+    backbones: dict[str, sections.Mlp | sections.Cnn] = {
         "mlp": MLP,
-        "cnn": params.Cnn(name="cnn", filters=(32, 64), dense=(50,), activation="relu"),
+        "cnn": sections.Cnn(name="cnn", filters=(32, 64), dense=(50,), activation="relu"),
     }
     return networks.build((28, 28), backbones[kind], units=1, activation="sigmoid")
 
@@ -135,7 +135,7 @@ def keras_fit(kind: str, *, steps_per_execution: int) -> tuple[Callable[[], Any]
 
 
 def replica_trainer(kind: str, cores: int) -> tuple[Callable[[], Any], int]:
-    from headstart import replicas
+    from headstart.learning import replicas
 
     model = network(kind)
     count, steps = 2 * cores, STEPS[kind]

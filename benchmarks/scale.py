@@ -18,8 +18,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from headstart import datasets, starting
-from headstart.catalogue import FASHION_MNIST
+from headstart.data import idx
+from headstart.data.catalogue import FASHION_MNIST
+from headstart.project import init
 
 TIMES = (1, 8)
 VALUES = {
@@ -35,13 +36,13 @@ VALUES = {
 
 
 def project(raw: Path, folder: Path, times: int) -> Path:
-    arrays = datasets.load(FASHION_MNIST, raw)
+    arrays = idx.load(FASHION_MNIST, raw)
     names = ("x_train", "y_train", "x_test", "y_test")
     repeated = {
         name: np.concatenate([array] * times) for name, array in zip(names, arrays, strict=True)
     }
     np.savez(folder / "many.npz", **repeated)  # type: ignore[arg-type]
-    starting.create(
+    init.create(
         folder / "project",
         data=folder / "many.npz",
         dataset=None,
@@ -51,7 +52,7 @@ def project(raw: Path, folder: Path, times: int) -> Path:
         layer="auto",
     )
     path = folder / "project/params.yaml"
-    path.write_text(starting.edited(path.read_text(), VALUES))
+    path.write_text(init.edited(path.read_text(), VALUES))
     return folder / "project"
 
 
@@ -83,11 +84,11 @@ def main() -> None:
     for times in TIMES:
         with tempfile.TemporaryDirectory() as folder:
             root = project(raw, Path(folder), times)
-            found[times] = {stage: measured(root, stage) for stage in starting.STAGES}
+            found[times] = {stage: measured(root, stage) for stage in init.STAGES}
     one, many = (found[times] for times in TIMES)
     print("| stage | 60,000 | 480,000 | times | 60,000 | 480,000 | times |")
     print("|---|---|---|---|---|---|---|")
-    for stage in starting.STAGES:
+    for stage in init.STAGES:
         (seconds, memory), (more_seconds, more_memory) = one[stage], many[stage]
         print(
             f"| {stage} | {seconds:.1f} s | {more_seconds:.1f} s | {more_seconds / seconds:.1f} | "

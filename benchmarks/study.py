@@ -34,9 +34,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from headstart import datasets, runtime
-from headstart.study import cluster, parameters, run, store
-from headstart.study.parameters import TRANSFERRED
+from headstart.core import runtime
+from headstart.data import catalogue, idx, raw_data
+from headstart.study import parameters, ray, run, store
+from headstart.transfer.strategies import TRANSFERRED
 
 ROUNDS = 3
 # A third of the default grid's budgets and a tenth of its steps, all arms and seeds.
@@ -132,8 +133,8 @@ def fresh(engine: run.Engine, **changes: Any) -> Iterator[run.Runner]:
     """A runner of the default grid, or of a part of it, whose store is empty."""
     study = parameters.load(ROOT / "study/params.yaml")
     grid = study.grid.model_copy(update=changes)
-    dataset = datasets.FASHION_MNIST
-    published = datasets.load(dataset, ROOT / "data/raw" / dataset.name)
+    dataset = catalogue.FASHION_MNIST
+    published = idx.load(dataset, ROOT / "data/raw" / dataset.name)
     prepared = run.prepare(study, grid, dataset, published)
     threads = study.replicas.threads
     with tempfile.TemporaryDirectory() as folder:
@@ -145,8 +146,8 @@ def whole(engine: run.Engine) -> dict[str, Any]:
     """Trains the part; `ready` is the time until the engine could begin."""
     with fresh(engine, **PART) as runner:
         began = time.monotonic()
-        if engine is cluster.outcomes:
-            cluster.connect()
+        if engine is ray.outcomes:
+            ray.connect()
         else:
             runner.start()
         ready = time.monotonic() - began
@@ -215,14 +216,15 @@ def loop() -> dict[str, float]:
 
 
 def fitted_source(runner: run.Runner, question: Any, network: Any) -> Any:
-    from headstart import networks, tasks
+    from headstart.data import tasks
+    from headstart.learning import networks
 
     train = tasks.cut(runner.prepared.parts["train"], question.source)
     units = networks.output_units(len(question.source.names))
     model = networks.build(train.images.shape[1:], network, units=units, activation="softmax")
     settings = runner.prepared.grid.source_training
     compiled(model, settings.learning_rate)
-    images = datasets.normalise(train.images)
+    images = raw_data.normalise(train.images)
     model.fit(
         images, train.labels, batch_size=settings.batch_size, epochs=settings.epochs, verbose=0
     )
@@ -241,7 +243,8 @@ def compiled(model: Any, learning_rate: float) -> None:
 
 def fit_one(runner: run.Runner, group: Any, source: Any) -> None:
     """One training of a row as one would write it with Keras, up to its test answers."""
-    from headstart import grafting, networks
+    from headstart.learning import networks
+    from headstart.transfer import graft
 
     bench = runner.bench(group)
     data, arm = bench.data, group.row.arm
@@ -249,14 +252,14 @@ def fit_one(runner: run.Runner, group: Any, source: Any) -> None:
         data.target_train.images.shape[1:], group.network, units=1, activation="sigmoid"
     )
     if arm in TRANSFERRED:
-        grafting.graft(model, source)
+        graft.graft(model, source)
     chosen = bench.chosen(group, group.seeds[0])
     images, labels = data.target_train.images[chosen], data.target_train.labels[chosen]
     whole = len(bench.places(group, group.seeds[0]))
     frozen = bench.frozen_steps(group)
     tests = data.target_test.images
     if frozen:
-        backbone, head = grafting.backbone_of(model), grafting.head_of(model)
+        backbone, head = graft.backbone_of(model), graft.head_of(model)
         features = backbone.predict(images, batch_size=1024, verbose=0)
         fit(head, features, labels, group, frozen, whole)
     if frozen < whole:
@@ -301,7 +304,7 @@ MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
     "groups": groups,
     "loop": loop,
     "local": lambda: whole(run.local),
-    "ray": lambda: whole(cluster.outcomes),
+    "ray": lambda: whole(ray.outcomes),
 }
 
 

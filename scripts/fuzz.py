@@ -22,8 +22,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from headstart import datasets, gathering
-from headstart.errors import UserError
+from headstart.core.errors import UserError
+from headstart.data import idx, images, own, raw_data
 
 _PIXELS = np.random.default_rng(1).integers(0, 256, (6, 9, 7), dtype=np.uint8)
 _LABELS = np.arange(6) % 3
@@ -31,7 +31,7 @@ _SLOWEST_SECONDS = 5.0
 _MOST_BYTES = 256 * 2**20
 
 
-def idx() -> bytes:
+def idx_bytes() -> bytes:
     return struct.pack(">HBB3I", 0, 8, 3, *_PIXELS.shape) + _PIXELS.tobytes()
 
 
@@ -50,25 +50,25 @@ def npz(*, packed: bool) -> bytes:
 
 
 def read_image(path: Path) -> None:
-    pixels = gathering._pixels(path, (9, 7), grey=True)
+    pixels = images.pixels(path, (9, 7), grey=True)
     if pixels.shape != (9, 7) or pixels.dtype != np.uint8:
         raise AssertionError(f"an image became {pixels.dtype} {pixels.shape}")
 
 
 def read_npz(path: Path) -> None:
-    gathering.own(path, path.parent / "raw", classes="auto", image_size="auto")
-    part = datasets.read("own", path.parent / "raw", classes="auto").parts["all"]
+    own.own(path, path.parent / "raw", classes="auto", image_size="auto")
+    part = raw_data.read("own", path.parent / "raw", classes="auto").parts["all"]
     if len(part.images) != len(part.labels):
         raise AssertionError("not as many labels as images")
 
 
 def read_idx(path: Path) -> None:
-    if datasets.read_idx(path).dtype != np.uint8:
+    if idx.read_idx(path).dtype != np.uint8:
         raise AssertionError("an IDX file became something else than uint8")
 
 
 READERS: dict[str, tuple[str, Callable[[Path], None], list[bytes]]] = {
-    "idx": ("raw-idx", read_idx, [idx()]),
+    "idx": ("raw-idx", read_idx, [idx_bytes()]),
     "npz": ("own.npz", read_npz, [npz(packed=False), npz(packed=True)]),
     "png": ("a.png", read_image, [image("PNG"), image("PNG", "P"), image("PNG", "RGBA")]),
     "jpeg": ("a.jpg", read_image, [image("JPEG"), image("JPEG", "CMYK")]),

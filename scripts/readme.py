@@ -6,19 +6,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from headstart import artefacts, evaluation, params, report
+from headstart.core import artefacts
+from headstart.judging import scores
+from headstart.params import reading
+from headstart.reporting import tables
 
 
 def result() -> str:
     """Returns the table and the verdict of metrics/metrics.json as Markdown."""
     record = artefacts.read_json(ROOT / "metrics/metrics.json")
-    settings = params.load(ROOT / "params.yaml")
+    settings = reading.load(ROOT / "params.yaml")
     confidence = settings.evaluate.confidence
     images = len(artefacts.read_table(ROOT / "metrics/predictions.csv"))
 
     def interval(arm: str) -> str:
         right = round(record[arm]["accuracy"] * images)
-        low, high = evaluation.wilson(right, images, confidence=confidence)
+        low, high = scores.wilson(right, images, confidence=confidence)
         return f"{record[arm]['accuracy']:.4f} ({low:.4f} to {high:.4f})"
 
     cost = record["cost"]
@@ -32,7 +35,7 @@ def result() -> str:
             )
         ),
         *(
-            (label, *(report.in_words(cost[arm].get(key)) for arm in ("baseline", "transfer")))
+            (label, *(tables.in_words(cost[arm].get(key)) for arm in ("baseline", "transfer")))
             for label, key in (
                 ("floating-point operations", "flops"),
                 ("as the notebook ran it", "flops_as_notebook"),
@@ -40,14 +43,14 @@ def result() -> str:
         ),
         (
             "with the source's training",
-            report.in_words(cost["baseline"]["flops"]),
-            report.in_words(cost["transfer"]["flops_with_source"]),
+            tables.in_words(cost["baseline"]["flops"]),
+            tables.in_words(cost["transfer"]["flops_with_source"]),
         ),
     ]
     lines = ["| | baseline, from scratch | frozen transfer |", "| --- | --- | --- |"]
     lines += [f"| {label} | {baseline} | {transfer} |" for label, baseline, transfer in rows]
     comparison = record["comparison"]
-    gain = report.gain_sentence(comparison, confidence=confidence)
+    gain = tables.gain_sentence(comparison, confidence=confidence)
     return "\n".join([*lines, "", f"{gain}.", "", f"**Verdict: {comparison['verdict']}.**", ""])
 
 

@@ -12,5 +12,5 @@ HEADSTART_SHOWN=$shown .venv/bin/dvc repro
 .venv/bin/headstart publish --if-changed ||
     printf 'headstart: MLflow lacks this state; later, `headstart publish` sends it\n' >&2
 # What the pages of `dvc plots` load from here instead of from the web.
-.venv/bin/python -c 'from pathlib import Path; from headstart import charts; charts.vega(Path())'
+.venv/bin/python -c 'from pathlib import Path; from headstart.project import dvc_plots; dvc_plots.vega(Path())'
 [ -s "$shown" ] || .venv/bin/headstart show

@@ -9,26 +9,25 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from headstart import catalogue, params, sources, tasks
-from headstart.errors import reported
+from headstart.core.errors import reported
+from headstart.data import catalogue, download, tasks
+from headstart.params import reading
 
 TRUSTED = Path("data/checksums.json")
 
 
 def main() -> None:
-    settings = params.load(Path("params.yaml"))
+    settings = reading.load(Path("params.yaml"))
     chosen = settings.dataset
     folder = Path("data/raw", chosen.name)
     if chosen.name not in catalogue.DATASETS:
-        from headstart import gathering
+        from headstart.data import own
 
         shutil.rmtree(folder, ignore_errors=True)
         if chosen.path is None:
-            gathering.digits(folder)
+            own.digits(folder)
         else:
-            gathering.own(
-                Path(chosen.path), folder, classes=chosen.classes, image_size=chosen.image_size
-            )
+            own.own(Path(chosen.path), folder, classes=chosen.classes, image_size=chosen.image_size)
         return
     dataset = catalogue.DATASETS[chosen.name]
     # What no data could mend is refused before anything is fetched.
@@ -38,7 +37,7 @@ def main() -> None:
         target_classes=settings.tasks.target_classes,
         source_classes=settings.tasks.source_classes,
     )
-    arrivals = sources.download(
+    arrivals = download.download(
         dataset,
         dataset.sources if chosen.sources == "published" else chosen.sources,
         folder,

@@ -9,8 +9,11 @@ from typing import Any
 
 import _checkout  # noqa: F401
 
-from headstart import artefacts, cost, params, runtime, tracking
-from headstart.errors import reported
+from headstart import tracking
+from headstart.core import artefacts, runtime
+from headstart.core.errors import reported
+from headstart.judging import cost
+from headstart.params import reading
 
 METRICS, MODELS, PREPARED = Path("metrics"), Path("models"), Path("data/prepared")
 ARMS = ("baseline", "transfer")
@@ -18,10 +21,12 @@ SHOWN_MISTAKES = 12
 
 
 def main() -> None:
-    settings = params.load(Path("params.yaml"))
+    settings = reading.load(Path("params.yaml"))
     with tracking.publisher(Path.cwd()) as book:
         runtime.fix(settings.seed)
-        from headstart import evaluation, networks, report, training
+        from headstart.judging import verdict
+        from headstart.learning import fit, networks
+        from headstart.reporting import figures, page, tables, terminal
 
         tasks = artefacts.read_json(PREPARED / "classes.json")
         classes, source_classes = tasks["target"]["names"], tasks["source"]["names"]
@@ -32,11 +37,11 @@ def main() -> None:
         if adopted is None:
             tests["source"] = artefacts.read_part(PREPARED / "source", "test")
         models = {name: networks.load(MODELS / f"{name}.keras") for name in (*ARMS, "source")}
-        losses = {name: training.loss(models[name], test) for name, test in tests.items()}
+        losses = {name: fit.loss(models[name], test) for name, test in tests.items()}
         probabilities = {
-            name: training.predict(models[name], test.images) for name, test in tests.items()
+            name: fit.predict(models[name], test.images) for name, test in tests.items()
         }
-        judged = evaluation.judge(
+        judged = verdict.judge(
             {name: test.labels for name, test in tests.items()},
             probabilities,
             losses,
@@ -70,8 +75,8 @@ def main() -> None:
             "baseline_probabilities": probabilities["baseline"],
             "transfer_probabilities": probabilities["transfer"],
         }
-        report.write_tables(METRICS, record=record, **answered)
-        pictures = report.draw(
+        tables.write_tables(METRICS, record=record, **answered)
+        pictures = figures.draw(
             METRICS / "plots",
             images=target.images,
             classes=classes,
@@ -85,7 +90,7 @@ def main() -> None:
             "unfair": judged.unfair,
         }
         taught = adopted or ", ".join(source_classes)
-        page = report.page(
+        html = page.page(
             record,
             question=f"Does a network trained on {taught} have a head start on "
             f"telling {' from '.join(classes)}?",
@@ -96,9 +101,9 @@ def main() -> None:
             commands=("git checkout REVISION  # whose dvc.lock has these hashes", "make run"),
             **said,
         )
-        report.write_page(Path("reports/index.html"), page)
+        page.write_page(Path("reports/index.html"), html)
         book.publish()
-    report.summary(record, **said)
+    terminal.summary(record, **said)
     if note := os.environ.get("HEADSTART_SHOWN"):
         Path(note).write_text("shown\n")
 

@@ -8,24 +8,26 @@ from pathlib import Path
 import _checkout  # noqa: F401
 import numpy as np
 
-from headstart import artefacts, datasets, params, tasks
-from headstart.errors import reported, warn
-from headstart.parts import Part
+from headstart.core import artefacts
+from headstart.core.errors import reported, warn
+from headstart.core.parts import Part
+from headstart.data import quality, raw_data, splits, tasks
+from headstart.params import reading
 
 PREPARED = Path("data/prepared")
 
 
 def main() -> None:
-    settings = params.load(Path("params.yaml"))
+    settings = reading.load(Path("params.yaml"))
     chosen = settings.dataset
-    raw = datasets.read(chosen.name, Path("data/raw") / chosen.name, classes=chosen.classes)
+    raw = raw_data.read(chosen.name, Path("data/raw") / chosen.name, classes=chosen.classes)
     source, target = tasks.source_and_target(
         raw.classes,
         raw.aliases,
         target_classes=settings.tasks.target_classes,
         source_classes=settings.tasks.source_classes,
     )
-    parts = tasks.draw(
+    parts = splits.draw(
         {name: part.labels for name, part in raw.parts.items()},
         how=chosen.split,
         train_size=chosen.train_size,
@@ -33,7 +35,7 @@ def main() -> None:
         test_size=chosen.test_size,
         seed=chosen.split_seed,
     )
-    for warning in datasets.check(raw, parts, max_duplicates=chosen.max_duplicates):
+    for warning in quality.check(raw, parts, max_duplicates=chosen.max_duplicates):
         warn(warning)
     classes = {}
     for role, task in {"source": source, "target": target}.items():
@@ -45,7 +47,7 @@ def main() -> None:
                 warn(warning)
             artefacts.write_blocks(
                 PREPARED / role / f"{name}_images.npy",
-                datasets.normalised(part.images, drawn.rows[positions], white=raw.white),
+                raw_data.normalised(part.images, drawn.rows[positions], white=raw.white),
                 shape=(len(labels), *part.images.shape[1:]),
                 dtype=np.float32,
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from headstart.errors import UserError, reported, warn
+from headstart.core.errors import UserError, reported, warn
 from headstart.study import stage
 
 

@@ -8,19 +8,21 @@ from pathlib import Path
 import _checkout  # noqa: F401
 import numpy as np
 
-from headstart import artefacts, params, runtime, tracking
-from headstart.errors import reported, warn
+from headstart import tracking
+from headstart.core import artefacts, runtime
+from headstart.core.errors import reported, warn
+from headstart.params import reading, sections
 
 
 def main() -> None:
-    settings = params.load(Path("params.yaml"))
+    settings = reading.load(Path("params.yaml"))
     with tracking.recorder(stage="train_a", root=Path.cwd()) as run:
         runtime.fix(settings.seed)
-        from headstart import adopting, networks, training
+        from headstart.learning import fit, networks, pretrained
 
         if settings.source_training.from_ is not None:
             images = artefacts.read_array(Path("data/prepared/source/train_images.npy"))
-            model, cut = adopting.adopt(
+            model, cut = pretrained.adopt(
                 Path(settings.source_training.from_),
                 layer=settings.source_training.layer,
                 image_shape=images.shape[1:],
@@ -38,12 +40,12 @@ def main() -> None:
         train = artefacts.read_part(Path("data/prepared/source"), "train")
         valid = artefacts.read_part(Path("data/prepared/source"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["source"]["names"])
-        model, history = training.train_new(
+        model, history = fit.train_new(
             train,
             valid,
             network=settings.network,
             units=networks.output_units(classes),
-            activation=params.output_activation(classes),
+            activation=sections.output_activation(classes),
             settings=settings.source_training,
             seed=settings.seed,
             task="source",

@@ -7,25 +7,27 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from headstart import artefacts, params, runtime, tracking
-from headstart.errors import reported
+from headstart import tracking
+from headstart.core import artefacts, runtime
+from headstart.core.errors import reported
+from headstart.params import reading, sections
 
 
 def main() -> None:
-    settings = params.load(Path("params.yaml"))
+    settings = reading.load(Path("params.yaml"))
     with tracking.recorder(stage="train_b", root=Path.cwd()) as run:
         runtime.fix(settings.seed)
-        from headstart import networks, training
+        from headstart.learning import fit, networks
 
         train = artefacts.read_part(Path("data/prepared/target"), "train")
         valid = artefacts.read_part(Path("data/prepared/target"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
-        model, history = training.train_new(
+        model, history = fit.train_new(
             train,
             valid,
             network=settings.network,
             units=networks.output_units(classes),
-            activation=params.output_activation(classes, settings.train_b.output_activation),
+            activation=sections.output_activation(classes, settings.train_b.output_activation),
             settings=settings.baseline_training,
             seed=settings.seed,
             task="target",

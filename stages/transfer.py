@@ -8,28 +8,31 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from headstart import artefacts, params, runtime, tracking
-from headstart.errors import reported
+from headstart import tracking
+from headstart.core import artefacts, runtime
+from headstart.core.errors import reported
+from headstart.params import reading, sections
 
 
 def main() -> None:
-    settings = params.load(Path("params.yaml"))
+    settings = reading.load(Path("params.yaml"))
     with tracking.recorder(stage="transfer", root=Path.cwd()) as run:
         runtime.fix(settings.seed)
-        from headstart import grafting, networks
+        from headstart.learning import networks
+        from headstart.transfer import graft
 
         train = artefacts.read_part(Path("data/prepared/target"), "train")
         valid = artefacts.read_part(Path("data/prepared/target"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
         strategy = settings.transfer.strategy
         trained = strategy != "random_frozen"
-        model, history = grafting.train_grafted(
+        model, history = graft.train_grafted(
             train,
             valid,
             source=networks.load(Path("models/source.keras")) if trained else None,
             network=settings.network if settings.source_training.from_ is None else None,
             units=networks.output_units(classes),
-            activation=params.output_activation(classes),
+            activation=sections.output_activation(classes),
             settings=settings.transfer_training,
             strategy=strategy,
             frozen_fraction=settings.transfer.frozen_fraction,

@@ -10,7 +10,9 @@ import filelock
 import pytest
 from projects import ROOT, SMALL, Project, edit_params, new_checkout
 
-from headstart import catalogue, params, runtime, sources
+from headstart.core import runtime
+from headstart.data import catalogue, download
+from headstart.params import reading
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what it runs in the background. The servers that tests start would
@@ -26,10 +28,10 @@ runtime.fix(0, intra_op_threads=1, inter_op_threads=2)
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published Fashion-MNIST files, from this checkout's data/ or as a user gets them."""
-    settings = params.load(ROOT / "params.yaml")
+    settings = reading.load(ROOT / "params.yaml")
     folder = tmp_path_factory.mktemp("raw") / "fashion_mnist"
     places = (str(ROOT / "data/raw/fashion_mnist"), *settings.dataset.sources)
-    sources.download(catalogue.FASHION_MNIST, places, folder, environment=os.environ)
+    download.download(catalogue.FASHION_MNIST, places, folder, environment=os.environ)
     os.environ["HEADSTART_TEST_RAW"] = str(folder)
     return folder
 

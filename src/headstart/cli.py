@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from headstart.errors import UserError, reported, warn
-from headstart.study import commands as study
+from headstart.core.errors import UserError, reported, warn
+from headstart.study import commands
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
-app.add_typer(study.app, name="study")
+app.add_typer(commands.app, name="study")
 
 
 @app.callback()
@@ -59,7 +59,8 @@ def register(
 ) -> None:
     """Put the target classifier of the committed state into MLflow's model registry."""
     with reported():
-        from headstart import runtime, tracking
+        from headstart import tracking
+        from headstart.core import runtime
 
         root = tracking.project_root(Path.cwd())
         with runtime.quick_imports():
@@ -83,14 +84,16 @@ def predict(
 ) -> None:
     """Classify image files with the target model of the workspace: class and probability."""
     with reported():
-        from headstart import artefacts, serving, tracking
+        from headstart import serving, tracking
+        from headstart.core import artefacts
+        from headstart.judging import verdict
 
         root = tracking.project_root(Path.cwd())
         if arm not in (None, "baseline", "transfer"):
             raise UserError(f"--arm: {arm!r} is neither baseline nor transfer")
         if arm is None:
             record = artefacts.read_json(root / "metrics/metrics.json")
-            arm = serving.arm_to_serve(record["comparison"]["verdict"])
+            arm = verdict.arm_to_serve(record["comparison"]["verdict"])
         classes = artefacts.read_json(root / "data/prepared/classes.json")["target"]["names"]
         classifier = serving.Classifier(root / f"models/{arm}.keras", classes)
         failed = False
@@ -116,9 +119,10 @@ def plots(
 ) -> None:
     """Write `dvc plots diff` as one page that needs no network: dvc_plots/index.html."""
     with reported():
-        from headstart import charts, tracking
+        from headstart import tracking
+        from headstart.project import dvc_plots
 
-        typer.echo(charts.page(tracking.project_root(Path.cwd()), revs or []).as_uri())
+        typer.echo(dvc_plots.page(tracking.project_root(Path.cwd()), revs or []).as_uri())
 
 
 @app.command()
@@ -127,15 +131,20 @@ def show() -> None:
     with reported():
         import numpy as np
 
-        from headstart import artefacts, datasets, evaluation, params, report, tasks, tracking
+        from headstart import tracking
+        from headstart.core import artefacts
+        from headstart.data import catalogue, tasks
+        from headstart.judging import verdict
+        from headstart.params import reading
+        from headstart.reporting import terminal
 
         root = tracking.project_root(Path.cwd())
-        settings = params.load(root / "params.yaml")
+        settings = reading.load(root / "params.yaml")
         record = artefacts.read_json(root / "metrics/metrics.json")
         rows = artefacts.read_table(root / "metrics/predictions.csv")
         classes = [str(name) for name in settings.tasks.target_classes]
         # Names of classes of one's own are in git only where params.yaml tells them.
-        if (dataset := datasets.DATASETS.get(settings.dataset.name)) is not None:
+        if (dataset := catalogue.DATASETS.get(settings.dataset.name)) is not None:
             _, target = tasks.source_and_target(
                 dataset.classes,
                 dataset.aliases,
@@ -147,7 +156,7 @@ def show() -> None:
             np.array([int(row[column]) for row in rows])
             for column in ("actual", "baseline", "transfer")
         )
-        verdict = evaluation.verdict(
+        decided = verdict.verdict(
             actual,
             *answers,
             baseline_scores=record["baseline"],
@@ -155,24 +164,24 @@ def show() -> None:
             alpha=settings.evaluate.alpha,
             classes=classes,
         )
-        report.summary(
+        terminal.summary(
             record,
-            reason=verdict.reason,
+            reason=decided.reason,
             # How many test images the source task has is not in git.
             test_images=dict.fromkeys(("baseline", "transfer"), len(rows)),
             confidence=settings.evaluate.confidence,
-            unfair=evaluation.fairness(*settings.arms),
+            unfair=verdict.fairness(*settings.arms),
         )
 
 
-@study.app.command("publish")
-def publish_study(section: study.Section = "grid") -> None:
+@commands.app.command("publish")
+def publish_study(section: commands.Section = "grid") -> None:
     """Write the study's run to MLflow: parameters, curves, tables, pictures."""
     with reported():
         from headstart import tracking
 
         root = tracking.project_root(Path.cwd())
-        name = study.known(section)
+        name = commands.known(section)
         from headstart.tracking import studies
 
         run_id, new = studies.publish(root, name)
@@ -225,10 +234,10 @@ def init(
 ) -> None:
     """Write a small project for your own images: then `dvc repro` there."""
     with reported():
-        from headstart import starting
+        from headstart.project import init
 
         _tell(
-            starting.create(
+            init.create(
                 folder,
                 data=data,
                 dataset=dataset,
@@ -248,12 +257,12 @@ def check(
 ) -> None:
     """Say what a run will do and what would go wrong; trains nothing."""
     with reported():
-        from headstart import checking
+        from headstart.project import check
 
         root = Path.cwd()
-        report = checking.check(root)
+        report = check.check(root)
         if cache:
-            count, damaged = checking.damaged(root)
+            count, damaged = check.damaged(root)
             report.lines.append(f"DVC's cache: {count} files, {len(damaged)} damaged")
             report.problems += damaged
         _tell(report.lines)

@@ -8,14 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from headstart import artefacts, datasets, evaluation
-from headstart.errors import UserError
+from headstart.core import artefacts
+from headstart.core.errors import UserError
+from headstart.data import raw_data
+from headstart.judging import scores
 
 MODEL_FILE = "model.keras"
+
+
 CLASSES_FILE = "classes.json"
+
 
 # Images that pass through the network at once; bounds the memory, not the answer.
 _BATCH = 1000
+
+
 # Pillow's limit (a warning at 89 million pixels) is for photographs; this is far above them.
 _MOST_PIXELS = 80_000_000
 
@@ -34,72 +41,16 @@ class Answer:
     probabilities: tuple[float, ...]
 
 
-def arm_to_serve(verdict: str) -> str:
-    """Returns the arm that the verdict recommends, the baseline where it saw no difference.
-
-    The baseline needs no source model.
-
-    Raises:
-        UserError: The comparison was invalid, so that neither arm can be recommended.
-    """
-    arms = {
-        evaluation.BASELINE_BETTER: "baseline",
-        evaluation.TRANSFER_BETTER: "transfer",
-        evaluation.NO_DIFFERENCE: "baseline",
-    }
-    if verdict not in arms:
-        raise UserError(
-            f"metrics/metrics.json: comparison.verdict is {verdict!r}, so no model can be "
-            "recommended; the report (reports/index.html) says why. Mend the cause and run "
-            "`dvc repro`"
-        )
-    return arms[verdict]
-
-
-def succeeds(
-    actual: np.ndarray, incumbent: np.ndarray, challenger: np.ndarray, *, alpha: float
-) -> tuple[bool, str]:
-    """Tells whether a challenger beats the incumbent by the verdict's rule, and why.
-
-    The exact two-sided McNemar p-value on the same test images has to be below `alpha` and the
-    challenger right more often; constant answers make the comparison invalid.
-
-    Args:
-        actual: Classes from 0, int (n,).
-        incumbent: Probabilities, float (n,) of class 1 or (n, k).
-        challenger: See above.
-        alpha: Between 0 and 1.
-    """
-    for name, probabilities in (("incumbent", incumbent), ("challenger", challenger)):
-        if evaluation.degenerate(probabilities):
-            return False, (
-                f"the {name} gives one and the same answer to all {len(actual)} test images, "
-                "which makes the comparison invalid"
-            )
-    answers = evaluation.answers(incumbent), evaluation.answers(challenger)
-    pairs = evaluation.paired(actual, *answers)
-    p = evaluation.mcnemar(pairs)
-    counted = (
-        f"of {pairs.total} test images {pairs.only_transfer} are answered right by the "
-        f"challenger alone and {pairs.only_baseline} by the incumbent alone (exact McNemar "
-        f"p = {p:.3g}, alpha = {alpha:g})"
-    )
-    if p >= alpha:
-        return False, f"no difference detected: {counted}"
-    better = pairs.gain > 0
-    return better, f"the {'challenger' if better else 'incumbent'} is better: {counted}"
-
-
 class Classifier:
     """A trained target model with the names of its classes."""
 
     def __init__(self, model: Path, classes: Sequence[str]) -> None:
         """Loads the `.keras` file `model`; `classes` are the names of the classes 0, 1, ..."""
-        from headstart import runtime
+        from headstart.core import runtime
 
         # No draw is left in a finished network; threads and kernels are as when it was judged.
         runtime.fix(0)
-        from headstart import networks
+        from headstart.learning import networks
 
         self.classes = tuple(classes)
         self._model = networks.load(model)
@@ -132,8 +83,8 @@ class Classifier:
             UserError: Type, shape or values are others.
         """
         images = raw_images(raw, shape=self.shape)
-        probabilities = self.probabilities(datasets.normalise(images))
-        numbers = evaluation.answers(probabilities)
+        probabilities = self.probabilities(raw_data.normalise(images))
+        numbers = scores.answers(probabilities)
         values = np.asarray(probabilities, dtype=np.float64)
         if values.ndim == 1:
             values = np.stack([1 - values, values], axis=1)

@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from headstart import datasets, evaluation, grafting, networks, params, replicas, tasks
-from headstart.params import Cnn, Mlp
-from headstart.parts import Part
+from headstart.core.parts import Part
+from headstart.data import raw_data, tasks
+from headstart.judging import scores
+from headstart.learning import networks, replicas
+from headstart.params import sections
+from headstart.params.sections import Cnn, Mlp
 from headstart.study import plan, subspace
-from headstart.study.parameters import ON_FEATURES, TRANSFERRED, Budget, Grid
+from headstart.study.parameters import Budget, Grid
+from headstart.transfer import graft
+from headstart.transfer.strategies import ON_FEATURES, TRANSFERRED
 
 Weights = replicas.Weights
 
@@ -35,7 +40,7 @@ def data(parts: Mapping[str, Part], question: plan.Question) -> Data:
             task=question.name,
             name=name,
         )
-        return Part(datasets.normalise(part.images), part.labels)
+        return Part(raw_data.normalise(part.images), part.labels)
 
     return Data(target_train=cut("train"), target_test=cut("test"))
 
@@ -68,8 +73,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.model = self._model(self.data.target_train.images.shape[1:])
         self.whole = self._trainer(self.model)
-        self.head = self._trainer(grafting.head_of(self.model))
-        self.backbone = self._trainer(grafting.backbone_of(self.model))
+        self.head = self._trainer(graft.head_of(self.model))
+        self.backbone = self._trainer(graft.backbone_of(self.model))
         self.on_coordinates = functools.cache(lambda count: self._trainer(self._model((count,))))
         self.initial = functools.cache(self._initial)
         self.subset = functools.cache(self._subset)
@@ -226,7 +231,7 @@ def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
             outputs = bench.head.predict(weights[-2:], features)
         else:
             outputs = bench.whole.predict(weights, images)
-        return np.stack([evaluation.answers(one) for one in outputs])
+        return np.stack([scores.answers(one) for one in outputs])
 
     test = bench.data.target_test.images
     answers = answer(test, bench.features(group)[1] if on_features else None)
@@ -281,7 +286,7 @@ def train_sources(
     name = f"source of {group.question.name}"
     settings = grid.source_training
     train = tasks.cut(parts["train"], group.question.source)
-    images = datasets.normalise(train.images)
+    images = raw_data.normalise(train.images)
     model = _model(group.network, images.shape[1:], group.question.source)
     initial, orders = [], []
     for seed in group.seeds:
@@ -317,7 +322,7 @@ def _model(network: Mlp | Cnn, shape: tuple[int, ...], task: tasks.Task) -> Any:
         shape,
         network,
         units=networks.output_units(classes),
-        activation=params.output_activation(classes),
+        activation=sections.output_activation(classes),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart import artefacts
+from headstart.core import artefacts
 from headstart.study import outputs, statistics
-from headstart.study.parameters import BASELINE, Grid, Statistics
+from headstart.study.parameters import Grid, Statistics
+from headstart.transfer.strategies import BASELINE
 
 SUPPORTED, NOT_SUPPORTED, UNDETERMINED = "supported", "not supported", "undetermined"
 # Half of the gap that the notebook saw between 0.50 and 0.99: a smaller one is another claim.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.errors import reported
+from headstart.core.errors import reported
 
 app = typer.Typer(no_args_is_help=True, help="The study: many seeds, many label budgets.")
 
@@ -22,11 +22,10 @@ def export(
 ) -> None:
     """Write a cell's initial weights, subset and order, for anyone to check with other code."""
     with reported():
-        from headstart.study import export as exporting
-        from headstart.study import stage
+        from headstart.study import export, stage
 
         trains, _ = stage.runner(known(section))
-        exporting.export(trains, cell, to)
+        export.export(trains, cell, to)
         typer.echo(f"{to}: {cell}")
 
 
@@ -37,12 +36,13 @@ def page(section: Section = "grid") -> None:
     The same page as HTML, in one file, goes to reports/study-SECTION.html.
     """
     with reported():
-        from headstart.study import outputs, parameters, stage, webpage
+        from headstart.reporting import study_page
+        from headstart.study import outputs, parameters, stage
 
         settings = parameters.load(stage.PARAMETERS).statistics
         page = outputs.write_page(stage.METRICS / known(section), settings)
         html = Path(f"reports/study-{section}.html")
-        webpage.write(html, page)
+        study_page.write(html, page)
         typer.echo(f"{page}\n{html}")
 
 
@@ -50,12 +50,11 @@ def page(section: Section = "grid") -> None:
 def claims() -> None:
     """Write docs/claims.md, the notebook's claims answered, from the tables of `claims`."""
     with reported():
-        from headstart.study import claims as answering
-        from headstart.study import parameters, stage
+        from headstart.study import claims, parameters, stage
 
         study = parameters.load(stage.PARAMETERS)
         path = Path("docs/claims.md")
-        answering.write(path, stage.METRICS / "claims", study.claims, study.statistics)
+        claims.write(path, stage.METRICS / "claims", study.claims, study.statistics)
         typer.echo(f"{path}")
 
 
@@ -65,7 +64,7 @@ def known(section: str) -> str:
     Raises:
         UserError: study/params.yaml has no such section.
     """
-    from headstart.errors import UserError
+    from headstart.core.errors import UserError
 
     if section not in ("grid", "claims"):
         raise UserError(f"--section {section}: there is no such section; allowed are grid, claims")

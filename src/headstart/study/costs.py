@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from headstart.cost import Work
-from headstart.params import Cnn, Mlp, Training
+from headstart.judging.cost import Work
+from headstart.params.sections import Cnn, Mlp, Training
 from headstart.study import plan
-from headstart.study.parameters import ON_FEATURES, TRANSFERRED, Grid
+from headstart.study.parameters import Grid
+from headstart.transfer.strategies import ON_FEATURES, TRANSFERRED
 
 # What a step and a group cost besides arithmetic, in operations, for the estimate of time left:
 # about 20 microseconds a network-step and half a second a group at 30 GFLOP/s.

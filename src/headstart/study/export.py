@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart import artefacts, tasks
-from headstart.errors import UserError
+from headstart.core import artefacts
+from headstart.core.errors import UserError
+from headstart.data import tasks
 from headstart.study import plan, run
 
 

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart import artefacts
-from headstart.study import pictures, tables
-from headstart.study.parameters import ALL_PAIRS, BASELINE, Grid, Statistics
+from headstart.core import artefacts
+from headstart.reporting import study_figures, style
+from headstart.study import cells_table, derived_table
+from headstart.study.parameters import ALL_PAIRS, Grid, Statistics
+from headstart.transfer.strategies import BASELINE
 
 TITLES = {
     "label_efficiency.png": "Accuracy by label budget",
@@ -20,29 +22,29 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def write(
-    folder: Path, cells: Sequence[tables.Cells], grid: Grid, settings: Statistics
+    folder: Path, cells: Sequence[cells_table.Cells], grid: Grid, settings: Statistics
 ) -> list[str]:
     """Writes everything that the cells have to say into `folder`; returns the plain answer.
 
     Files: cells.csv, summary.csv, verdicts.csv, derived.csv, study.json, *.png.
     """
-    found = tables.curves(cells)
-    summary = tables.summary_rows(found, settings)
-    derived = tables.derived_rows(found, settings)
-    verdicts = tables.verdict_rows(found, summary, settings)
-    answer = tables.sentences(found, derived, confidence=settings.confidence)
+    found = cells_table.curves(cells)
+    summary = cells_table.summary_rows(found, settings)
+    derived = derived_table.derived_rows(found, settings)
+    verdicts = derived_table.verdict_rows(found, summary, settings)
+    answer = derived_table.sentences(found, derived, confidence=settings.confidence)
     record = {
         "answer": answer,
-        **tables.record(summary, derived),
-        "coverage_on_resampled_cells": tables.coverage(found, settings),
+        **derived_table.record(summary, derived),
+        "coverage_on_resampled_cells": derived_table.coverage(found, settings),
     }
-    artefacts.write_table(folder / "cells.csv", tables.cell_rows(cells))
+    artefacts.write_table(folder / "cells.csv", cells_table.cell_rows(cells))
     artefacts.write_table(folder / "summary.csv", summary)
-    artefacts.write_table(folder / "verdicts.csv", verdicts or [tables.NO_VERDICT])
+    artefacts.write_table(folder / "verdicts.csv", verdicts or [derived_table.NO_VERDICT])
     artefacts.write_table(folder / "derived.csv", derived)
     artefacts.write_json(folder / "study.json", record)
     for name, figure in _figures(summary, grid).items():
-        pictures.write_png(folder / f"{name}.png", figure)
+        style.write_png(folder / f"{name}.png", figure)
     return answer
 
 
@@ -68,14 +70,14 @@ def write_page(folder: Path, settings: Statistics) -> Path:
 
 def _figures(summary: Rows, grid: Grid) -> dict[str, Any]:
     figures = {
-        "label_efficiency": pictures.label_efficiency(summary),
-        "paired_differences": pictures.paired_differences(summary),
-        "cost": pictures.cost_and_accuracy(summary),
+        "label_efficiency": study_figures.label_efficiency(summary),
+        "paired_differences": study_figures.paired_differences(summary),
+        "cost": study_figures.cost_and_accuracy(summary),
     }
     arms = [arm for arm in grid.arms if arm != BASELINE]
     if grid.target_tasks == ALL_PAIRS and arms:
         fewest = min(row["labels"] for row in summary)
-        figures["pairs"] = pictures.pairs(summary, arm=arms[0], labels=fewest)
+        figures["pairs"] = study_figures.pairs(summary, arm=arms[0], labels=fewest)
     return figures
 
 
@@ -114,13 +116,13 @@ def _page(
         "",
     ]
     heading = None
-    for row in verdicts if verdicts != [tables.NO_VERDICT] else []:
+    for row in verdicts if verdicts != [derived_table.NO_VERDICT] else []:
         here = tuple(row[key] for key in ("task", "network", "training", "shift"))
         if here != heading:
             heading = here
             shift = f", shifted by up to {row['shift']} pixels" if row["shift"] else ""
             lines += ["", f"### {row['task']}, {row['network']}, {row['training']}{shift}", ""]
-        lines.append(f"- {tables.verdict_sentence(row)}")
+        lines.append(f"- {derived_table.verdict_sentence(row)}")
     lines += ["", "## Labels saved", ""]
     lines += [
         "By which factor the baseline needs more labels for the same accuracy (below 1: fewer).",

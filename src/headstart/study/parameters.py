@@ -6,26 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, PlainValidator, model_validator
 
-from headstart import params
-from headstart.params import (
-    BatchSize,
-    Cnn,
-    Dataset,
-    Fraction,
-    LearningRate,
-    Mlp,
-    Number,
-    Optimizer,
-    Training,
-    Whole,
-)
+from headstart.params import fields, reading, sections
+from headstart.params.fields import BatchSize, Fraction, LearningRate, Number, Optimizer, Whole
+from headstart.params.sections import Cnn, Dataset, Mlp, Training
+from headstart.transfer.strategies import BASELINE
 
-BASELINE = "baseline"
 ALL = "all"
 ALL_PAIRS = "all_pairs"
-# The arms whose backbone comes from a source network, and those whose head learns on features.
-TRANSFERRED = ("frozen", "finetune", "gradual")
-ON_FEATURES = ("frozen", "random_frozen")
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 _MOST_SEEDS = 10_000
@@ -45,7 +32,7 @@ def _target_tasks(value: Any) -> tuple[Classes, ...] | str:
         )
     single = not any(isinstance(entry, list | tuple) for entry in value)
     tasks = [tuple(value)] if single else [_as_tuple(entry) for entry in value]
-    checked = tuple(params.distinct_classes(task) for task in tasks)
+    checked = tuple(fields.distinct_classes(task) for task in tasks)
     twice = [task for task in checked if checked.count(task) > 1]
     if twice:
         raise ValueError(f"names the task {list(twice[0])} more than once")
@@ -74,7 +61,7 @@ def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
-class Budget(params.Section):
+class Budget(sections.Section):
     """How long a network trains: `epochs` over its labels, or a fixed number of `steps`."""
 
     epochs: Annotated[Whole, Field(ge=1, le=_MOST_STEPS)] | None = None
@@ -95,14 +82,14 @@ class Budget(params.Section):
         return f"epochs={self.epochs}" if self.epochs else f"steps={self.steps}"
 
 
-class Replicas(params.Section):
+class Replicas(sections.Section):
     """What fixes the bytes of a training besides its plan: who trains together, on how much."""
 
     group_size: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
     threads: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
 
 
-class Statistics(params.Section):
+class Statistics(sections.Section):
     """How intervals, tests and verdicts are made."""
 
     alpha: Fraction
@@ -113,14 +100,14 @@ class Statistics(params.Section):
     ]
 
 
-class Grid(params.Section):
+class Grid(sections.Section):
     """One grid of trainings: everything that `headstart.study` trains and compares."""
 
     target_tasks: Annotated[
         tuple[tuple[int | str, ...], ...] | Literal["all_pairs"], PlainValidator(_target_tasks)
     ]
     source_classes: Annotated[
-        Literal["others"] | tuple[int | str, ...], PlainValidator(params.others_or_classes)
+        Literal["others"] | tuple[int | str, ...], PlainValidator(fields.others_or_classes)
     ]
     networks: Annotated[
         tuple[Annotated[Mlp | Cnn, Field(discriminator="name")], ...], Field(min_length=1)
@@ -144,19 +131,19 @@ class Grid(params.Section):
             values = getattr(self, key)
             twice = [value for value in values if values.count(value) > 1]
             if twice:
-                raise params.Refused(key, str(twice[0]), "each entry once")
+                raise fields.Refused(key, str(twice[0]), "each entry once")
         if BASELINE not in self.arms:
-            raise params.Refused(
+            raise fields.Refused(
                 "arms", self.arms, "baseline among them, since gains are differences to it"
             )
         if "gradual" in self.arms and any(budget.amount < 2 for budget in self.training):
-            raise params.Refused(
+            raise fields.Refused(
                 "training", "1", "at least 2 epochs or steps, since gradual divides them"
             )
         return self
 
 
-class Study(params.Section):
+class Study(sections.Section):
     """All of `study/params.yaml`."""
 
     dataset: Dataset
@@ -197,12 +184,12 @@ def load(path: Path) -> Study:
     Raises:
         UserError: The file is missing, is not YAML, or holds a key or value that is not allowed.
     """
-    return parse(params.read(path), str(path))
+    return parse(reading.read(path), str(path))
 
 
 def parse(text: str, name: str) -> Study:
     """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
-    return params.validated(text, name, Study, functools.partial(_explained, name=name))
+    return reading.validated(text, name, Study, functools.partial(_explained, name=name))
 
 
 def _explained(error: dict[str, Any], name: str) -> str:
@@ -218,12 +205,12 @@ def _explained(error: dict[str, Any], name: str) -> str:
                 return f"{'.'.join(steps)}: is not a known key"
             section = annotation
         return (
-            f"{'.'.join(steps)}: is not a known key (value {params.shown(error['input'])}); "
+            f"{'.'.join(steps)}: is not a known key (value {fields.shown(error['input'])}); "
             f"allowed are {', '.join(section.model_fields)}"
         )
     if error["type"] == "missing":
         return f"{'.'.join(steps)}: is missing; every value stands in {name}"
     context = error.get("ctx", {})
-    if isinstance(context.get("error"), params.Refused):
+    if isinstance(context.get("error"), fields.Refused):
         return f"{'.'.join(steps)}.{context['error']}"
-    return params.explained(error)
+    return reading.explained(error)

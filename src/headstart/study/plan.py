@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headstart import seeds
-from headstart.datasets import Dataset
-from headstart.errors import UserError
-from headstart.params import Cnn, Mlp
-from headstart.parts import Part
-from headstart.study.parameters import ALL, ALL_PAIRS, BASELINE, Budget, Grid, network_labels
-from headstart.tasks import Task, source_and_target
+from headstart.core import seeds
+from headstart.core.errors import UserError
+from headstart.core.parts import Part
+from headstart.data.catalogue import Dataset
+from headstart.data.tasks import Task, source_and_target
+from headstart.params.sections import Cnn, Mlp
+from headstart.study.parameters import ALL, ALL_PAIRS, Budget, Grid, network_labels
+from headstart.transfer.strategies import BASELINE
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
 _SHIFT_SEED = 0

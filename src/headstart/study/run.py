@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart import runtime, tasks
-from headstart.datasets import Dataset
-from headstart.errors import UserError
-from headstart.parts import Part
+from headstart.core import runtime
+from headstart.core.errors import UserError
+from headstart.core.parts import Part
+from headstart.data import splits, tasks
+from headstart.data.catalogue import Dataset
 from headstart.study import costs, plan, store
-from headstart.study.parameters import TRANSFERRED, Grid, Replicas, Study
-from headstart.study.tables import Cells
+from headstart.study.cells_table import Cells
+from headstart.study.parameters import Grid, Replicas, Study
+from headstart.transfer.strategies import TRANSFERRED
 
 if TYPE_CHECKING:
     from headstart.study.cells import Bench, Weights
@@ -72,14 +74,14 @@ def prepare(
     """
     asked = plan.questions(grid, dataset)
     sizes = study.dataset
-    tasks.check_sizes(
+    splits.check_sizes(
         train_size=sizes.train_size,
         valid_size=sizes.valid_size,
         test_size=sizes.test_size,
         published_train=len(published[0]),
         published_test=len(published[2]),
     )
-    parts = tasks.split(
+    parts = splits.split(
         published,
         train_size=sizes.train_size,
         valid_size=sizes.valid_size,

@@ -3,8 +3,8 @@
 import functools
 from pathlib import Path
 
-from headstart import datasets
-from headstart.study import cluster, outputs, parameters, run, store
+from headstart.data import catalogue, idx
+from headstart.study import outputs, parameters, ray, run, store
 
 PARAMETERS = Path("study/params.yaml")
 METRICS = Path("metrics/study")
@@ -13,8 +13,8 @@ METRICS = Path("metrics/study")
 def prepared(section: str) -> tuple[run.Prepared, store.Store, parameters.Study]:
     """Returns the checked grid of a section, and the store of its finished groups."""
     study = parameters.load(PARAMETERS)
-    dataset = datasets.DATASETS[study.dataset.name]
-    published = datasets.load(dataset, Path("data/raw") / dataset.name)
+    dataset = catalogue.DATASETS[study.dataset.name]
+    published = idx.load(dataset, Path("data/raw") / dataset.name)
     grid: parameters.Grid = getattr(study, section)
     ready = run.prepare(study, grid, dataset, published)
     arrays = [array for part in ready.parts.values() for array in (part.images, part.labels)]
@@ -29,7 +29,7 @@ def runner(section: str) -> tuple[run.Runner, parameters.Study]:
     """Returns what trains the grid of a section, and the parameters."""
     ready, kept, study = prepared(section)
     begin = functools.partial(run.start, study.replicas.threads)
-    engine = cluster.outcomes if study.engine == "ray" else run.local
+    engine = ray.outcomes if study.engine == "ray" else run.local
     return run.Runner(ready, kept, _say, begin, engine), study
 
 

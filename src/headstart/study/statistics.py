@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.evaluation import BASELINE_BETTER, INVALID, NO_DIFFERENCE, TRANSFER_BETTER
+from headstart.judging.verdict import BASELINE_BETTER, INVALID, NO_DIFFERENCE, TRANSFER_BETTER
 
 Interval = tuple[float, float]
 # A comparison means nothing where this share of an arm's seeds answers one class for all.

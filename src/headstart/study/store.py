@@ -4,7 +4,6 @@ A killed study goes on with them. They lie in an ignored folder under the projec
 a stage's outputs, which DVC deletes before it runs the stage.
 """
 
-import ast
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -18,26 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from headstart import artefacts
+from headstart.core import artefacts, code
 
 FOLDER = Path(".headstart/study")
 # The libraries that compute; another version may round differently.
 _LIBRARIES = ("numpy", "tensorflow", "keras")
-# The modules of ours whose code decides what a training computes.
-_NUMERIC_CODE = (
-    "datasets.py",
-    "evaluation.py",
-    "grafting.py",
-    "networks.py",
-    "parts.py",
-    "replicas.py",
-    "runtime.py",
-    "seeds.py",
-    "study/cells.py",
-    "study/plan.py",
-    "study/subspace.py",
-    "tasks.py",
-)
 
 
 def project(root: Path) -> Path:
@@ -97,7 +81,7 @@ def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
         data.update(np.ascontiguousarray(array).data)
     return {
         "data": data.hexdigest(),
-        "code": code(),
+        "code": numeric_code(),
         "libraries": libraries(),
         "threads": threads,
         # Groups kept on another machine may have other last digits; none is mixed in.
@@ -105,26 +89,14 @@ def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
     }
 
 
-def code() -> dict[str, str]:
-    """Returns the hashes of the numeric code."""
-    here = Path(__file__).resolve().parents[1]
-    return {name: code_hash((here / name).read_text(encoding="utf-8")) for name in _NUMERIC_CODE}
+def numeric_code() -> dict[str, str]:
+    """Returns the hashes of the modules whose code decides what a training computes."""
+    return code.hashes(code.reached(code.LIBRARY / "study/cells.py") | {"study/cells.py"})
 
 
 def libraries() -> dict[str, str]:
     """Returns the versions of the libraries that compute."""
     return {name: importlib.metadata.version(name) for name in _LIBRARIES}
-
-
-def code_hash(text: str) -> str:
-    """Returns the hash of what Python code does: comments, docstrings and layout do not count."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            node.body[0] = ast.Pass()
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def machine() -> str:

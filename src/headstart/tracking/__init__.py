@@ -7,9 +7,10 @@ child process (`recorder`, `publisher`) or when something is published.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.runtime import quick_imports
+from headstart.core.masking import masked
+from headstart.core.runtime import quick_imports
 from headstart.tracking.spawn import publisher, recorder
-from headstart.tracking.store import address, masked, project_root
+from headstart.tracking.store import address, project_root
 
 if TYPE_CHECKING:
     from headstart.tracking.labbook import Summary
@@ -38,9 +39,9 @@ def publish(root: Path, *, rev: str | None = None) -> "Summary":
         UserError: The store cannot be reached, or there is no complete result to publish.
     """
     with quick_imports():
-        from headstart.tracking import labbook
+        from headstart.tracking import publication
 
-    return labbook.publish(root, rev=rev)
+    return publication.publish(root, rev=rev)
 
 
 def publish_all(root: Path) -> "dict[str, Summary | str]":
@@ -50,9 +51,9 @@ def publish_all(root: Path) -> "dict[str, Summary | str]":
         UserError: The store cannot be reached, or `root` is in no git repository.
     """
     with quick_imports():
-        from headstart.tracking import labbook
+        from headstart.tracking import publication
 
-    return labbook.publish_all(root)
+    return publication.publish_all(root)
 
 
 def published(root: Path) -> bool:

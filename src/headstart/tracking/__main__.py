@@ -7,8 +7,8 @@ import sys
 import threading
 from typing import Any
 
-from headstart import runtime
-from headstart.errors import UserError
+from headstart.core import runtime
+from headstart.core.errors import UserError
 
 
 def main() -> None:
@@ -30,9 +30,9 @@ def main() -> None:
     threading.Thread(target=_listen, args=(messages,), daemon=True).start()
     try:
         with runtime.quick_imports():
-            from headstart.tracking import labbook
+            from headstart.tracking import publication
         say(imported=True)
-        say(done=labbook.serve(messages.get, messages.get_nowait))
+        say(done=publication.serve(messages.get, messages.get_nowait))
     except UserError as error:
         say(error=str(error))
     except Exception as error:

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart import artefacts, params
-from headstart.errors import UserError
+from headstart.core import artefacts
+from headstart.core.errors import UserError
+from headstart.params import reading, sections
 
 _METRICS = "metrics/metrics.json"
 _HISTORY = "metrics/history.csv"
@@ -246,9 +247,9 @@ def git(root: Path, *arguments: str) -> bytes | None:
 
 def live(stage: str, *, root: Path, params_text: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns acting parameters and data hashes of a training that begins in `root` now."""
-    values = params.parse(params_text, "params.yaml")
+    values = reading.parse(params_text, "params.yaml")
     hashes = _hashes(STAGES[stage], Workspace(root))
-    return params.acting(stage, values), hashes
+    return sections.acting(stage, values), hashes
 
 
 def read(files: Files, *, finished: bool) -> State:
@@ -287,7 +288,7 @@ def read(files: Files, *, finished: bool) -> State:
                 "run `dvc repro`"
             )
         stages_params |= used
-        acting = params.acting(stage.name, _with(text, used, name=f"{files.name}: params.yaml"))
+        acting = sections.acting(stage.name, _with(text, used, name=f"{files.name}: params.yaml"))
         trainings[stage.name] = Training(stage, acting, data, model)
     if finished and not by_hand:
         _belong_together(files, lock, trainings)
@@ -373,10 +374,10 @@ def _yaml(text: str) -> Any:
     return yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
 
 
-def _with(text: str, used: Mapping[str, Any], *, name: str) -> params.Params:
+def _with(text: str, used: Mapping[str, Any], *, name: str) -> sections.Params:
     """Returns the parameters of `text` with those put in their place that a stage has used."""
     if not used:
-        return params.parse(text, name)
+        return reading.parse(text, name)
     import yaml
 
     values = _yaml(text)
@@ -386,7 +387,7 @@ def _with(text: str, used: Mapping[str, Any], *, name: str) -> params.Params:
         for section in sections:
             place = place.setdefault(section, {})
         place[last] = value
-    return params.parse(yaml.safe_dump(values), name)
+    return reading.parse(yaml.safe_dump(values), name)
 
 
 def _histories(text: str) -> dict[str, list[dict[str, float]]]:

@@ -1,59 +1,64 @@
 """Runs in MLflow: trainings as they happen, and whatever else a state of the project calls for."""
 
 import contextlib
-import getpass
 import itertools
 import json
 import logging
 import os
-import queue
 import socket
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Read by MLflow when it is imported.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
-# MLflow's own patience is minutes; a stage's child process has set less before it comes here.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-
 import filelock
 import mlflow
-import psutil
 import requests
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from headstart.errors import UserError
-from headstart.runtime import quick_imports
-from headstart.tracking import identity, notes, seen
+from headstart.core.errors import UserError
+from headstart.core.masking import masked
+from headstart.core.runtime import quick_imports
+from headstart.tracking import identity, notes
 from headstart.tracking.identity import STAGES, State, Training
-from headstart.tracking.store import (
-    EXPERIMENT,
-    StoreError,
-    address,
-    database,
-    masked,
-    probe,
-)
+from headstart.tracking.provenance import alive, machine, process
+from headstart.tracking.store import EXPERIMENT, StoreError, database, probe
+
+# Read by MLflow when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+
+# MLflow's own patience is minutes; a stage's child process has set less before it comes here.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
 
 # One log_batch call takes 1000 in all, and 100 parameters or tags.
 _METRICS_A_CALL = 800
-_OTHERS_A_CALL = 90
-_PARAM_LENGTH = 6000
-_REASON_LENGTH = 300
-_LOCK_SECONDS = 120
-_PROBE_SECONDS = 2.0
-# Two looks at the same process's start time differ by clock ticks.
-_SAME_START_SECONDS = 2.0
 
-Message = dict[str, Any]
+
+_OTHERS_A_CALL = 90
+
+
+_PARAM_LENGTH = 6000
+
+
+_REASON_LENGTH = 300
+
+
+_LOCK_SECONDS = 120
+
+
+_PROBE_SECONDS = 2.0
 
 
 @dataclass
@@ -70,77 +75,6 @@ class Summary:
         """What to tell on the terminal."""
         told = (("killed", self.killed), ("written", self.written), ("present", self.present))
         return [f"{what:8} {name}" for what, names in told for name in names]
-
-
-def publish(root: Path, *, rev: str | None = None) -> Summary:
-    """Makes the store match the workspace at `root`, or the commit `rev`."""
-    files = identity.Workspace(root) if rev is None else identity.Revision(root, rev)
-    state = identity.read(files, finished=True)
-    uri = address(root)
-    summary = LabBook(uri).publish(state, provenance(root, files))
-    if rev is None:
-        seen.remember(root, uri=uri, run_ids=summary.run_ids)
-    return summary
-
-
-def publish_all(root: Path) -> dict[str, Summary | str]:
-    """Publishes every branch and tag; the reason stands in place of a summary where one cannot."""
-    revisions = identity.revisions(root)
-    book = LabBook(address(root))
-    done: dict[str, Summary | str] = {}
-    for files in revisions:
-        try:
-            state = identity.read(files, finished=True)
-        except UserError as error:
-            done[files.name] = str(error)
-        else:
-            done[files.name] = book.publish(state, provenance(root, files))
-    return done
-
-
-def serve(wait: Callable[[], Message], poll: Callable[[], Message]) -> dict[str, Any]:
-    """Does what a stage asks for through its pipe; returns what to tell it at the end."""
-    first = wait()
-    book, root = LabBook(first["address"]), Path(first["root"])
-    if first["do"] == "record":
-        return _record(book, first, root=root, wait=wait, poll=poll)
-    if first["do"] != "prepare" or wait()["do"] != "publish":
-        return {}
-    files = identity.Workspace(root)
-    summary = book.publish(identity.read(files, finished=False), provenance(root, files))
-    seen.remember(root, uri=first["address"], run_ids=summary.run_ids)
-    return {"written": summary.written, "run_ids": summary.run_ids}
-
-
-def _record(
-    book: "LabBook",
-    first: Message,
-    *,
-    root: Path,
-    wait: Callable[[], Message],
-    poll: Callable[[], Message],
-) -> dict[str, Any]:
-    began = time.time()
-    stage = STAGES[first["stage"]]
-    acting, data = identity.live(stage.name, root=root, params_text=first["params"])
-    tags = provenance(root, identity.Workspace(root)) | process(first["pid"])
-    run_id = book.begin(stage, acting, data, tags | {"provenance.source": "live"})
-    while True:
-        messages = [wait()]
-        with contextlib.suppress(queue.Empty):
-            while True:
-                messages.append(poll())
-        epochs = [message["numbers"] for message in messages if message["do"] == "epoch"]
-        book.points(run_id, _points(epochs, stamp=_now()))
-        ends = [message["status"] for message in messages if message["do"] == "end"]
-        if not ends:
-            continue
-        book.tag(run_id, {"provenance.seconds": f"{time.time() - began:.1f}"})
-        model = identity.Workspace(root).md5(stage.model) if ends[0] == "FINISHED" else None
-        if model is None:
-            book.end(run_id, ends[0] if ends[0] != "FINISHED" else "FAILED")
-            return {"run_id": run_id}
-        return {"run_id": book.complete(run_id, Training(stage, acting, data, model))}
 
 
 class LabBook:
@@ -300,7 +234,7 @@ class LabBook:
         about = {"headstart.kind": "training", "headstart.stage": stage.name}
         run_id = self._create_run(notes.training_name(stage, training.acting), about | begun)
         self._log_inputs(run_id, stage, training.data)
-        self._log(run_id, params=training.acting, metrics=_points(epochs or [], stamp=_now()))
+        self._log(run_id, params=training.acting, metrics=points(epochs or [], stamp=now()))
         # The key comes last: a run that has it is whole.
         self._log(run_id, tags=_training_tags(training))
         self._client.set_terminated(run_id, "FINISHED")
@@ -310,11 +244,11 @@ class LabBook:
         begun = {**tags, **process(os.getpid()), "provenance.source": "published"}
         about = {"headstart.kind": "comparison"}
         run_id = self._create_run(notes.comparison_name(state), about | begun)
-        stamp = _now()
+        stamp = now()
         curves = [
             point
             for arm in ("baseline", "transfer")
-            for point in _points(
+            for point in points(
                 # The final numbers on the test data are called baseline/loss, baseline/accuracy.
                 [
                     {k if k[:4] in ("epoc", "val_") else f"train_{k}": v for k, v in row.items()}
@@ -372,7 +306,7 @@ class LabBook:
         mine = f"tags.`provenance.host` = '{socket.gethostname()}'"
         for run in self._search(f"{mine} and attributes.status = 'RUNNING'"):
             tags = run.data.tags
-            if tags.get("provenance.machine") != _machine() or _alive(tags):
+            if tags.get("provenance.machine") != machine() or alive(tags):
                 continue
             if "headstart.key" in tags:
                 # Whole but for its last word.
@@ -507,7 +441,7 @@ def _final_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def _points(epochs: Iterable[Mapping[str, float]], *, stamp: int, prefix: str = "") -> list[Metric]:
+def points(epochs: Iterable[Mapping[str, float]], *, stamp: int, prefix: str = "") -> list[Metric]:
     """Returns the curves at steps from 1; a millisecond apart, for charts over time."""
     return [
         Metric(f"{prefix}{name}", value, stamp + int(row["epoch"]), int(row["epoch"]))
@@ -527,82 +461,5 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
         yield items[start : start + size]
 
 
-def _now() -> int:
+def now() -> int:
     return int(time.time() * 1000)
-
-
-# Where a run came from, told as it was.
-
-
-def provenance(root: Path, files: identity.Files) -> dict[str, str]:
-    """Returns the tags that tell who wrote a run, where, and from which commit."""
-    if isinstance(files, identity.Revision):
-        commit, branch = files.commit, files.branch
-    else:
-        commit = _git(root, "rev-parse", "--verify", "HEAD")
-        branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD")
-    told = {
-        "provenance.commit": commit,
-        "provenance.branch": branch,
-        "provenance.experiment": os.environ.get("DVC_EXP_NAME", ""),
-        "provenance.host": socket.gethostname(),
-        "provenance.machine": _machine(),
-        "mlflow.user": _user(),
-        "mlflow.source.git.commit": commit,
-    }
-    return {key: value for key, value in told.items() if value}
-
-
-def process(pid: int) -> dict[str, str]:
-    """Returns the tags that tell later whether the processes behind a run still live.
-
-    Two processes: the stage `pid` and the one that writes for it.
-    """
-    me = os.getpid()
-    return {
-        "provenance.pid": str(pid),
-        "provenance.process_start": _start(pid),
-        "provenance.recorder_pid": str(me),
-        "provenance.recorder_start": _start(me),
-    }
-
-
-def _start(pid: int) -> str:
-    with contextlib.suppress(psutil.Error):
-        return f"{psutil.Process(pid).create_time():.2f}"
-    return "0"
-
-
-def _alive(tags: Mapping[str, str]) -> bool:
-    pairs = (
-        ("provenance.pid", "provenance.process_start"),
-        ("provenance.recorder_pid", "provenance.recorder_start"),
-    )
-    for pid, start in pairs:
-        if pid not in tags:
-            continue
-        now = float(_start(int(tags[pid])))
-        if now and abs(now - float(tags.get(start, "0"))) <= _SAME_START_SECONDS:
-            return True
-    return False
-
-
-def _machine() -> str:
-    """Returns what tells apart two machines of one name."""
-    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with contextlib.suppress(OSError):
-            return identity.digest(Path(place).read_text().strip())[:12]
-    import uuid
-
-    return identity.digest(uuid.getnode())[:12]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return (identity.git(root, *arguments) or b"").decode().strip()

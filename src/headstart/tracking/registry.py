@@ -22,10 +22,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema, TensorSpec
 
-from headstart import artefacts, params, serving
-from headstart.errors import UserError
-from headstart.tracking import identity, labbook
-from headstart.tracking.store import StoreError, address, database, masked
+from headstart import serving
+from headstart.core import artefacts
+from headstart.core.errors import UserError
+from headstart.core.masking import masked
+from headstart.judging import verdict
+from headstart.params import reading
+from headstart.tracking import identity, publication
+from headstart.tracking.store import StoreError, address, database
 
 NAME = "headstart-target"
 CHAMPION = "champion"
@@ -77,8 +81,8 @@ def register(root: Path, *, force: bool = False) -> Registration:
     """
     commit = _committed(root)
     state = identity.read(identity.Workspace(root), finished=True)
-    arm = serving.arm_to_serve(str(state.metrics["comparison"]["verdict"]))
-    runs = dict(zip(identity.STAGES, labbook.publish(root).run_ids, strict=False))
+    arm = verdict.arm_to_serve(str(state.metrics["comparison"]["verdict"]))
+    runs = dict(zip(identity.STAGES, publication.publish(root).run_ids, strict=False))
     training = state.trainings[_STAGES[arm]]
     candidate = _Candidate(
         arm=arm,
@@ -86,7 +90,7 @@ def register(root: Path, *, force: bool = False) -> Registration:
         classes=artefacts.read_json(root / "data/prepared/classes.json")["target"]["names"],
         tags=_tags(root, state, training, arm=arm, commit=commit),
         run_id=runs[_STAGES[arm]],
-        alpha=params.load(root / "params.yaml").evaluate.alpha,
+        alpha=reading.load(root / "params.yaml").evaluate.alpha,
     )
     uri = address(root)
     with _reached(uri):
@@ -160,7 +164,7 @@ def _tags(
         "headstart.model": training.model,
         "headstart.arm": arm,
         "headstart.verdict": str(state.metrics["comparison"]["verdict"]),
-        "headstart.training": training.key,
+        "headstart.learning.fit": training.key,
         "headstart.comparison": state.key,
         "headstart.test_accuracy": f"{state.metrics[arm]['accuracy']:.6f}",
         "dataset.name": str(state.params["dataset.name"]),
@@ -330,7 +334,7 @@ def _duel(client: Any, candidate: _Candidate, incumbent: Any, root: Path) -> tup
             "be compared; `headstart register --force` replaces it"
         )
     test = artefacts.read_part(root / "data/prepared/target", "test")
-    return serving.succeeds(
+    return verdict.succeeds(
         np.asarray(test.labels),
         known.probabilities(test.images),
         challenger.probabilities(test.images),

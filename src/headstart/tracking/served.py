@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from headstart import serving
-from headstart.errors import UserError
+from headstart.core.errors import UserError
 
 
 class Refused(MlflowException):

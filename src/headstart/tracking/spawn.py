@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart.tracking.store import address, database, masked
+from headstart.core.masking import masked
+from headstart.tracking.store import address, database
 
 # A file on this machine may be slow but always comes back.
 _LOCAL_SECONDS = 60.0

@@ -5,9 +5,12 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headstart.errors import UserError
+from headstart.core.errors import UserError
+from headstart.core.masking import masked
 
 EXPERIMENT = "headstart"
+
+
 _SQLITE = "sqlite:///"
 
 
@@ -47,12 +50,6 @@ def database(uri: str) -> Path | None:
     if not uri.startswith(f"{_SQLITE}/"):
         return None
     return Path(uri.removeprefix(_SQLITE).partition("?")[0])
-
-
-def masked(uri: str) -> str:
-    """Returns `uri` with user name and password hidden."""
-    userinfo, at, _ = urlsplit(uri).netloc.rpartition("@")
-    return uri.replace(f"{userinfo}@", "***@", 1) if at else uri
 
 
 def probe(uri: str, *, seconds: float) -> None:

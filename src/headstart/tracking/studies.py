@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 from mlflow.entities import Metric
 
-from headstart.errors import UserError
+from headstart.core.errors import UserError
 from headstart.tracking import identity
-from headstart.tracking.labbook import LabBook, _now, process, provenance
+from headstart.tracking.labbook import LabBook
+from headstart.tracking.labbook import now as _now
+from headstart.tracking.provenance import process, provenance
 from headstart.tracking.store import address
 
 _PARAMETERS = "study/params.yaml"

@@ -1,0 +1,1 @@
+"""What everything stands on: artefacts, seeds, runtime, errors; and the library's own code."""

@@ -1,0 +1,1 @@
+"""From any source to arrays: the one road of the data."""

@@ -1,0 +1,223 @@
+"""Where published files come from, and how they are verified on the way in."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from headstart.core.artefacts import replacing, write_json
+from headstart.core.errors import UserError
+from headstart.core.masking import masked
+from headstart.data.apt import apt
+from headstart.data.catalogue import DATASETS, Dataset, PublishedFile
+from headstart.data.verify import Fetch, FileRefused, SourceRefused, copied, fault, say
+from headstart.data.web import TIMEOUT, web
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One verified file: its name, its size in bytes and its source, None if it was there already.
+
+    Credentials in the source are masked.
+    """
+
+    name: str
+    bytes: int
+    source: str | None
+
+
+def download(
+    dataset: Dataset,
+    sources: Sequence[str],
+    folder: Path,
+    *,
+    environment: Mapping[str, str],
+    timeout: float | None = None,
+    trusted: Path | None = None,
+) -> list[Arrival]:
+    """Puts the published files of `dataset`, decompressed and verified, into `folder`.
+
+    Args:
+      dataset: what to get.
+      sources: tried in order, each a folder, `http(s)://BASE/` or `apt:PACKAGE`.
+      folder: where the files go. Files that are there and verify are kept as they are.
+      environment: `HEADSTART_MIRROR`, a source, is tried before all others;
+        `HEADSTART_TIMEOUT` is the timeout in seconds where `timeout` is None.
+      timeout: seconds for a connection and between two packets.
+      trusted: the lock file with sums of files that nobody could verify beforehand. What first
+        comes over https is written there, and enforced from then on.
+
+    Returns:
+      One `Arrival` per file in the order of `dataset.files`.
+
+    Raises:
+      UserError: when a file can be had from no source; it names each source with its reason.
+        What did arrive stays, so that the next try goes on from there.
+    """
+    files = _with_trusted_sums(dataset, trusted)
+    dataset = dataclasses.replace(dataset, files=files)
+    seconds = _timeout(environment) if timeout is None else timeout
+    mirror = environment.get("HEADSTART_MIRROR", "").strip()
+    sources = [*([mirror] if mirror else []), *sources]
+    _tidied(folder)
+    arrivals = {
+        file.name: Arrival(file.name, file.bytes, None)
+        for file in dataset.files
+        if file.sha256 is not None and fault(folder / file.name, file) is None
+    }
+    failures: list[str] = []
+    for source in sources:
+        missing = [file for file in dataset.files if file.name not in arrivals]
+        if not missing:
+            break
+        if failures:  # and the newest not told yet: only a source that failed has a next
+            say(f"warning: {failures[-1]}; trying the next source")
+        refused: dict[str, list[str]] = {}
+        try:
+            with _opened(source, timeout=seconds) as fetch:
+                for file in missing:
+                    try:
+                        if file.sha256 is None:
+                            _refuse_unverifiable(source)
+                        with replacing(folder / file.name) as part:
+                            fetch(file, part)
+                            if file.sha256 is None:
+                                _trust(dataset, file, part, trusted)
+                    except FileRefused as error:
+                        refused.setdefault(str(error), []).append(file.name)
+                    else:
+                        arrivals[file.name] = Arrival(file.name, file.bytes, masked(source))
+        except SourceRefused as error:
+            refused.setdefault(str(error), [])
+        if refused:
+            reasons = [": ".join(filter(None, [", ".join(n), r])) for r, n in refused.items()]
+            failures.append(f"{masked(source)}: {masked('; '.join(reasons))}")
+    missing = [file for file in dataset.files if file.name not in arrivals]
+    if missing:
+        raise UserError(_nowhere(dataset, missing, failures))
+    return [arrivals[file.name] for file in dataset.files]
+
+
+def _with_trusted_sums(
+    dataset: Dataset, lock: Path | None
+) -> tuple[PublishedFile, PublishedFile, PublishedFile, PublishedFile]:
+    """Returns the dataset's files with the sums that the lock file holds for unknown ones."""
+    known = _locked(lock).get(dataset.name, {})
+    train_images, train_labels, test_images, test_labels = (
+        file if file.sha256 is not None else dataclasses.replace(file, sha256=known.get(file.name))
+        for file in dataset.files
+    )
+    return train_images, train_labels, test_images, test_labels
+
+
+def _locked(lock: Path | None) -> dict[str, dict[str, str]]:
+    if lock is None or not lock.exists():
+        return {}
+    advice = "restore it from git (git checkout) or delete it to trust the next download anew"
+    try:
+        found = json.loads(lock.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{lock}: is not JSON ({error}); {advice}") from error
+    sums = [
+        value
+        for files in (found.values() if isinstance(found, dict) else [None])
+        for value in (files.values() if isinstance(files, dict) else [None])
+    ]
+    if not all(isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) for value in sums):
+        raise UserError(
+            f"{lock}: holds other things than SHA-256 sums by dataset and file; {advice}"
+        )
+    return cast(dict[str, dict[str, str]], found)
+
+
+def _refuse_unverifiable(source: str) -> None:
+    if not source.startswith("https://"):
+        raise SourceRefused(
+            "no checksum of these files is known, so that they are trusted on first use, over "
+            "https:// only"
+        )
+
+
+def _trust(dataset: Dataset, file: PublishedFile, part: Path, lock: Path | None) -> None:
+    """Writes the sum of a file that came over https into the lock file."""
+    with part.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    for other in DATASETS.values():
+        if other.name != dataset.name and found in {known.sha256 for known in other.files}:
+            raise FileRefused(
+                f"holds the file of {other.name}; set dataset.sources in params.yaml to published"
+            )
+    if lock is None:
+        return
+    sums = _locked(lock)
+    sums.setdefault(dataset.name, {})[file.name] = found
+    write_json(lock, {name: dict(sorted(files.items())) for name, files in sorted(sums.items())})
+    say(f"{file.name}: trusted on first use (SHA-256 {found[:16]}...), see {lock}: commit it")
+
+
+def _timeout(environment: Mapping[str, str]) -> float:
+    text = environment.get("HEADSTART_TIMEOUT", "").strip()
+    if not text:
+        return TIMEOUT
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if 0 < seconds <= 3600:
+            return seconds
+    raise UserError(
+        f"HEADSTART_TIMEOUT={text}: a number of seconds above 0 and up to 3600 is expected"
+    )
+
+
+def _tidied(folder: Path) -> None:
+    """Makes `folder`, without what a killed run left half-written: DVC would take it as data."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(
+            f"{folder}: something that is not a folder stands in the way; move it and run again"
+        ) from error
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _nowhere(dataset: Dataset, missing: Iterable[PublishedFile], failures: Iterable[str]) -> str:
+    names = ", ".join(file.name for file in missing)
+    advice = (
+        f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "
+        "HEADSTART_MIRROR=FOLDER, or add a source to dataset.sources in params.yaml."
+    )
+    return "\n".join(
+        [
+            f"dataset {dataset.name}: no source has {names}",
+            *(f"  {failure}" for failure in failures),
+            advice,
+        ]
+    )
+
+
+def _opened(source: str, *, timeout: float) -> contextlib.AbstractContextManager[Fetch]:
+    kind, colon, rest = source.partition(":")
+    if source.startswith(("http://", "https://")):
+        return web(source, timeout=timeout)
+    if kind == "apt" and colon:
+        return apt(rest, timeout=timeout)
+    return _folder(source)
+
+
+@contextlib.contextmanager
+def _folder(source: str) -> Iterator[Fetch]:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
+        raise SourceRefused("a source is a folder, http(s)://BASE/ or apt:PACKAGE")
+    try:
+        root = Path(source).expanduser()
+        there = root.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # no HOME, a NUL in the name, no access
+        raise SourceRefused(str(error)) from None
+    if not there:
+        raise SourceRefused("there is no such folder")
+    yield lambda file, to: copied([root / file.name, root / f"{file.name}.gz"], file, to)

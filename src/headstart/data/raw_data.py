@@ -1,0 +1,139 @@
+"""Raw data as it lies in data/raw/, read strictly, and how it is normalised."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core import artefacts
+from headstart.core.errors import UserError
+from headstart.core.parts import Part
+from headstart.data.catalogue import DATASETS
+from headstart.data.idx import damaged, load
+
+ABOUT = "about.json"
+
+
+FILES = "files.json"
+
+
+ALL = "all"
+
+
+"""The one part of data that nobody has divided."""
+
+
+# Images that pass through memory at a time.
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A dataset as it lies in data/raw/: nothing normalised, nothing cut.
+
+    Attributes:
+        classes: Names of the classes 0, 1, ...
+        aliases: Other spellings, in lower case, to those names.
+        parts: Images (n, height, width[, channels]) uint8, memory-mapped, and labels (n,); by
+            "train" and "test" and perhaps "valid" as published, or all by "all".
+        white: The value of a white pixel.
+        folder: Where it lies.
+    """
+
+    classes: tuple[str, ...]
+    aliases: Mapping[str, str] = field(repr=False)
+    parts: Mapping[str, Part] = field(repr=False)
+    white: int = 255
+    folder: Path | None = None
+
+    def name(self, part: str, row: int) -> str:
+        """Returns what a person calls one image: its file where it was one, else its position."""
+        path = self.folder / FILES if self.folder else None
+        if path and path.exists():
+            return str(artefacts.read_json(path)[part][row])
+        return f"image {row}" if part == ALL else f"{part} image {row}"
+
+
+def read(name: str, folder: Path, *, classes: Sequence[str] | str) -> Raw:
+    """Returns the dataset that the download stage left in `folder`.
+
+    Args:
+        name: A published dataset, `digits` or `own`.
+        folder: `data/raw/<name>`.
+        classes: The names of the classes in the order of their numbers, or "auto": as published.
+
+    Raises:
+        UserError: A file is missing or damaged, a label is no class, or there are not as many
+            `classes` as the dataset has.
+    """
+    if name in DATASETS:
+        dataset = DATASETS[name]
+        names, aliases = dataset.classes, dataset.aliases
+        train_images, train_labels, test_images, test_labels = load(dataset, folder)
+        parts = {"train": Part(train_images, train_labels), "test": Part(test_images, test_labels)}
+        white = 255
+    else:
+        about = artefacts.read_json(folder / ABOUT)
+        try:
+            names, aliases = tuple(about["classes"]), {}
+            white, listed = int(about["white"]), list(about["parts"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise damaged(folder / ABOUT, "does not describe a dataset") from error
+        parts = {part: _gathered(folder, part, classes=len(names)) for part in listed}
+    if classes != "auto":
+        if len(classes) != len(names):
+            raise UserError(
+                f"params.yaml: dataset.classes: names {len(classes)} classes, {name} has "
+                f"{len(names)}: {', '.join(names)}"
+            )
+        if tuple(classes) != names:
+            names, aliases = tuple(classes), {}
+    return Raw(names, aliases, parts, white, folder)
+
+
+def _gathered(folder: Path, part: str, *, classes: int) -> Part:
+    found = artefacts.read_part(folder, part)
+    images, labels = folder / f"{part}_images.npy", folder / f"{part}_labels.npy"
+    if found.images.dtype != np.uint8 or found.images.ndim not in (3, 4):
+        raise damaged(images, f"holds {found.images.dtype} of {found.images.ndim} dimensions")
+    if found.labels.dtype != np.int64 or found.labels.ndim != 1:
+        raise damaged(labels, f"holds {found.labels.dtype} of {found.labels.ndim} dimensions")
+    if len(found.images) != len(found.labels):
+        raise damaged(labels, f"{len(found.labels)} labels for {len(found.images)} images")
+    if found.labels.size and not 0 <= found.labels.min() <= found.labels.max() < classes:
+        raise damaged(labels, f"a label is no class (0 to {classes - 1})")
+    return found
+
+
+def normalised(images: np.ndarray, rows: np.ndarray, *, white: int = 255) -> Iterator[np.ndarray]:
+    """Yields the images at `rows` as `normalise` gives them, some at a time."""
+    for block, _ in blocks(images, rows):
+        yield normalise(block, white=white)
+
+
+def blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(rows), BLOCK):
+        at = rows[start : start + BLOCK]
+        yield np.asarray(images[at]), at
+
+
+def normalise(images: Any, *, white: int = 255) -> np.ndarray:
+    """Returns `images / white` as float32 in [0, 1], in the shape that they have.
+
+    The one way from raw pixels to what networks are trained on, and what a served model takes.
+
+    Raises:
+      UserError: when `images` is not an array of uint8, where dividing by 255 would be a guess.
+    """
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        kind = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise UserError(f"images are {kind}; raw pixels as uint8 from 0 to 255 are expected")
+    return np.divide(images, np.float32(white), dtype=np.float32)
+
+
+def write_about(folder: Path, *, classes: Sequence[str], white: int, parts: Sequence[str]) -> None:
+    """Writes what `read` has to know of the arrays in `folder`."""
+    about = {"classes": list(classes), "white": white, "parts": list(parts)}
+    artefacts.write_json(folder / ABOUT, about)

@@ -1,0 +1,100 @@
+"""What arrives is what was published: bytes unpacked, counted and hashed on the way in."""
+
+import errno
+import gzip
+import hashlib
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, cast
+
+from headstart.data.catalogue import PublishedFile
+
+_CHUNK = 1024 * 1024
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class FileRefused(Exception):
+    """This file cannot be had from this source."""
+
+
+class SourceRefused(Exception):
+    """Nothing can be had from this source."""
+
+
+# Writes the verified bytes of a published file to a path, or raises one of the two above.
+Fetch = Callable[[PublishedFile, Path], None]
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def copied(candidates: Iterable[Path], file: PublishedFile, to: Path) -> None:
+    """Writes to `to` what the first good one of `candidates` holds."""
+    refused = []
+    for candidate in candidates:
+        try:
+            if candidate.is_file():
+                unpack(candidate, file, to)
+                return
+        except (FileRefused, PermissionError) as error:
+            reason = error.strerror if isinstance(error, PermissionError) else error
+            refused.append(f"{candidate.name} {reason}" if candidate.suffix else str(reason))
+    raise FileRefused("; ".join(refused) or "not there, neither as it is nor as .gz")
+
+
+def fault(path: Path, file: PublishedFile) -> str | None:
+    """Returns why `path` does not hold the published bytes, or None if it does."""
+    if not path.is_file():
+        return "is not there"
+    size = path.stat().st_size
+    if size != file.bytes:
+        return f"holds {size} bytes instead of {file.bytes}"
+    with path.open("rb") as content:
+        return _sum_fault(hashlib.file_digest(content, "sha256").hexdigest(), file)
+
+
+def _sum_fault(found: str, file: PublishedFile) -> str | None:
+    if file.sha256 is None or found == file.sha256:
+        return None
+    return f"has SHA-256 {found[:16]}... instead of the published {file.sha256[:16]}..."
+
+
+def unpack(packed: Path, file: PublishedFile, to: Path) -> None:
+    """Writes the decompressed bytes of `packed` to `to`, verified.
+
+    Whether they are compressed is seen from the bytes: some servers decompress on the way.
+    No more than the published size is ever inflated, whatever the archive claims.
+    """
+    total = 0
+    digest = hashlib.sha256()
+    with packed.open("rb") as raw, to.open("wb") as out:
+        is_gzip = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        raw.seek(0)
+        content = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+        while chunk := _read(content, min(_CHUNK, file.bytes + 1 - total)):
+            total += len(chunk)
+            if total > file.bytes:
+                raise FileRefused(f"holds more than the published {file.bytes} bytes")
+            digest.update(chunk)
+            out.write(chunk)
+    if total != file.bytes:
+        raise FileRefused(f"holds {total} bytes instead of {file.bytes}")
+    fault = _sum_fault(digest.hexdigest(), file)
+    if fault:
+        raise FileRefused(fault)
+
+
+def _read(content: IO[bytes], count: int) -> bytes:
+    try:
+        return content.read(count)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileRefused(f"is damaged ({error})") from None
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise FileRefused(f"cannot be read ({error.strerror})") from None

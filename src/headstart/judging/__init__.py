@@ -1,0 +1,1 @@
+"""Scores, tests, intervals, the verdict, and the cost."""

@@ -1,0 +1,155 @@
+"""Accuracies, intervals, paired tests and the verdict: pure functions over arrays."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+# Probabilities are cut here before the logarithm: a wrong answer given with certainty costs 36.
+_SMALLEST = float(np.finfo(np.float64).eps)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How well one model does on its test set; what is undefined is None.
+
+    `majority_rate` is what always answering the commonest class would give. `loss` is the
+    model's own compiled loss, `log_loss` comes from the answered probabilities (nats).
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    majority_rate: float
+    loss: float | None
+    log_loss: float | None
+    auc: float | None
+
+
+def answers(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the answered classes, int64 (n,).
+
+    Args:
+        probabilities: (n,) or (n, 1) from a single unit: class 1 above 0.5, as Keras has it;
+            (n, k) from k units: the class of the highest, the first one of equals.
+    """
+    if _one_unit(probabilities):
+        return (np.asarray(probabilities).reshape(-1) > 0.5).astype(np.int64)
+    highest: np.ndarray = np.argmax(probabilities, axis=1).astype(np.int64)
+    return highest
+
+
+def answered_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Returns what predictions.csv holds, float64 (n,).
+
+    The probability of class 1 in a binary task, of the answered class otherwise.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    answered: np.ndarray = values.reshape(-1) if _one_unit(values) else values.max(axis=1)
+    return answered
+
+
+def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Scores:
+    """Returns the scores of one model on its test set.
+
+    Balanced accuracy is the mean recall of the classes that occur. The AUC of three or more
+    classes is one-vs-rest, macro, and undefined where a class is missing from the test set.
+    The log loss cuts probabilities at the epsilon of float64, as scikit-learn does for float64
+    input: a one-unit softmax, wrong with certainty, gets 36 a wrong answer. What a model
+    without numbers (a training that diverged) leaves undefined is None.
+
+    Args:
+        actual: classes from 0, int (n,), n > 0.
+        probabilities: float (n,), (n, 1) or (n, k).
+        loss: the compiled loss of the model on these images, from `model.evaluate`.
+    """
+    actual = np.asarray(actual)
+    right = answers(probabilities) == actual
+    classes, counts = np.unique(actual, return_counts=True)
+    return Scores(
+        accuracy=int(right.sum()) / len(actual),
+        balanced_accuracy=float(np.mean([right[actual == one].mean() for one in classes])),
+        majority_rate=int(counts.max()) / len(actual),
+        loss=_number(loss),
+        log_loss=log_loss(actual, probabilities),
+        auc=auc(actual, probabilities),
+    )
+
+
+def log_loss(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Returns the mean negative logarithm of the probability given to the actual class, in nats."""
+    given = _per_class(probabilities)[np.arange(len(actual)), actual].astype(np.float64)
+    return _number(-np.log(np.clip(given, _SMALLEST, 1 - _SMALLEST)).mean())
+
+
+def auc(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Returns the area under the ROC curve, macro one-vs-rest over k > 2, None if undefined."""
+    from sklearn.metrics import roc_auc_score
+
+    # One class after another: the columns of all of them are many times the probabilities.
+    areas = [roc_auc_score(*column) for column in _rest_columns(actual, probabilities)]
+    return float(np.mean(areas)) if areas else None
+
+
+def roc_curve(actual: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns false and true positive rates, float64 (m,) each; empty where undefined.
+
+    Three or more classes: the mean of the one-vs-rest curves over all their false positive rates.
+    """
+    from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+    curves = [
+        sklearn_roc_curve(positive, score)[:2]
+        for positive, score in _rest_columns(actual, probabilities)
+    ]
+    if not curves:
+        return np.empty(0), np.empty(0)
+    if len(curves) == 1:
+        false, true = curves[0]
+        return false, true
+    grid = np.unique(np.concatenate([rate for rate, _ in curves]))
+    # A curve rises in steps: each rate has a value from the left and one from the right.
+    left = np.mean([np.interp(-grid, -false[::-1], true[::-1]) for false, true in curves], axis=0)
+    right = np.mean([np.interp(grid, false, true) for false, true in curves], axis=0)
+    return np.repeat(grid, 2), np.stack([left, right], axis=1).reshape(-1)
+
+
+def wilson(correct: int, total: int, *, confidence: float) -> tuple[float, float]:
+    """Returns Wilson's score interval of an accuracy of `correct` in `total` answers."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _one_unit(probabilities: np.ndarray) -> bool:
+    shape = np.shape(probabilities)
+    return len(shape) == 1 or shape[1] == 1
+
+
+def _per_class(probabilities: np.ndarray) -> np.ndarray:
+    """Returns a column for each class, float64 if from one unit, else as they came."""
+    values = np.asarray(probabilities)
+    if not _one_unit(values):
+        return values
+    one = values.reshape(-1).astype(np.float64)
+    return np.stack([1 - one, one], axis=1)
+
+
+def _rest_columns(
+    actual: np.ndarray, probabilities: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (positive, score) for each class against the rest, for class 1 alone if binary.
+
+    Nothing where a class is missing from `actual` or a score is no number.
+    """
+    values = _per_class(probabilities)
+    count = values.shape[1]
+    if len(np.unique(actual)) < count or not np.isfinite(values).all():
+        return
+    for number in range(1 if count == 2 else 0, count):
+        yield np.asarray(actual) == number, values[:, number].astype(np.float64)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,355 @@
+"""Paired tests, intervals and the verdict on one pair of models: pure functions over arrays."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.core import seeds
+from headstart.core.errors import UserError
+from headstart.judging.scores import answers, scores
+
+TRANSFER_BETTER = "transfer better"
+
+
+BASELINE_BETTER = "baseline better"
+
+
+NO_DIFFERENCE = "no difference detected"
+
+
+INVALID = "invalid comparison"
+
+
+# Keras cuts at 1e-7 (a cost of 16.1), we at 2.2e-16 (36.0): for one and the same answer the two
+# losses differ by 2.24 at most. A factor of three cannot come from rounding or cutting.
+_CONTRADICTION = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Paired:
+    """On how many test images both, one or none of the two models are right."""
+
+    both_right: int
+    only_baseline: int
+    only_transfer: int
+    both_wrong: int
+
+    @property
+    def total(self) -> int:
+        """The number of test images."""
+        return self.both_right + self.only_baseline + self.only_transfer + self.both_wrong
+
+    @property
+    def gain(self) -> float:
+        """The accuracy of transfer minus that of the baseline."""
+        return (self.only_transfer - self.only_baseline) / self.total
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The verdict on one pair of models, and the reason behind it in prose."""
+
+    verdict: str
+    reason: str
+
+
+def paired(actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray) -> Paired:
+    """Returns how the answers of both models, int (n,) each, fall together."""
+    left, right = np.asarray(baseline) == actual, np.asarray(transfer) == actual
+    return Paired(
+        both_right=int((left & right).sum()),
+        only_baseline=int((left & ~right).sum()),
+        only_transfer=int((~left & right).sum()),
+        both_wrong=int((~left & ~right).sum()),
+    )
+
+
+def mcnemar(pairs: Paired) -> float:
+    """Returns the p-value of the exact two-sided McNemar test; 1 where no answer is discordant."""
+    from scipy.stats import binomtest
+
+    discordant = pairs.only_baseline + pairs.only_transfer
+    return float(binomtest(pairs.only_baseline, discordant).pvalue) if discordant else 1.0
+
+
+def gain_interval(
+    pairs: Paired, *, confidence: float, samples: int, seed: int
+) -> tuple[float, float]:
+    """Returns the paired percentile bootstrap interval of the gain.
+
+    The difference on one image is -1, 0 or +1, so drawing n images with replacement is exactly
+    one multinomial draw over the three counts: no resampling of images is needed.
+    """
+    counts = np.array([pairs.only_baseline, pairs.both_right + pairs.both_wrong])
+    shares = np.append(counts, pairs.only_transfer) / pairs.total
+    drawn = seeds.generator(seed, "evaluate", "bootstrap").multinomial(
+        pairs.total, shares, size=samples
+    )
+    gains = (drawn[:, 2] - drawn[:, 0]) / pairs.total
+    low, high = np.quantile(gains, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def degenerate(probabilities: np.ndarray) -> bool:
+    """Tells whether a model answers one class for everything, or has no numbers for answers."""
+    return constant(answers(probabilities)) or not np.isfinite(probabilities).all()
+
+
+def constant(answered: np.ndarray) -> bool:
+    """Tells whether all answers, int (n,), are one class."""
+    return len(np.unique(answered)) == 1
+
+
+def verdict(
+    actual: np.ndarray,
+    baseline_answers: np.ndarray,
+    transfer_answers: np.ndarray,
+    *,
+    baseline_scores: Mapping[str, float | None],
+    transfer_scores: Mapping[str, float | None],
+    alpha: float,
+    classes: Sequence[str],
+) -> Verdict:
+    """Returns the verdict on these two models, which says nothing about other seeds.
+
+    A degenerate model makes the comparison invalid. Otherwise the sign of the difference
+    decides where the exact two-sided McNemar p-value is below `alpha`. All it needs lies in
+    git: metrics/predictions.csv and metrics/metrics.json.
+
+    Args:
+        actual: classes from 0, int (n,).
+        baseline_answers: the same for the answered classes.
+        transfer_answers: see above.
+        baseline_scores: `loss` and `log_loss` on these images; a log loss of None means
+            probabilities that are no numbers.
+        transfer_scores: see above.
+        alpha: between 0 and 1.
+        classes: their names by number, for the reason.
+    """
+    defects = [
+        sentence
+        for arm, answered, scored in (
+            ("baseline", baseline_answers, baseline_scores),
+            ("transfer", transfer_answers, transfer_scores),
+        )
+        for sentence in _defects(arm, actual, answered, scored, classes)
+    ]
+    if defects:
+        return Verdict(INVALID, " ".join(defects))
+    pairs = paired(actual, baseline_answers, transfer_answers)
+    p = mcnemar(pairs)
+    if p >= alpha:
+        decision, relation = NO_DIFFERENCE, "not below"
+    else:
+        decision = TRANSFER_BETTER if pairs.gain > 0 else BASELINE_BETTER
+        relation = "below"
+    return Verdict(
+        decision,
+        f"Of {pairs.total} test images, {pairs.only_baseline} are answered right by the baseline "
+        f"alone and {pairs.only_transfer} by transfer alone: exact two-sided McNemar "
+        f"p = {p:.3g}, {relation} alpha = {alpha:g}. This speaks of these two models only "
+        "(one seed), not of the method.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """All that the test answers say, as metrics/metrics.json has it, and in prose."""
+
+    record: dict[str, Any]
+    reason: str
+    unfair: list[str]
+
+
+def judge(
+    actual: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+    losses: Mapping[str, float],
+    *,
+    arms: tuple[Mapping[str, Any], Mapping[str, Any]],
+    alpha: float,
+    confidence: float,
+    samples: int,
+    seed: int,
+    classes: Sequence[str],
+) -> Judgement:
+    """Returns the comparison of both arms, and the scores of all models.
+
+    Args:
+        actual: classes from 0, int (n,), by model: baseline, transfer, and source unless the
+            source network comes from elsewhere and has no task here.
+        probabilities: what the models answer, by model.
+        losses: their compiled losses on these images, by model.
+        arms: what has to be equal for a fair comparison, of baseline and transfer.
+        alpha: below this McNemar p-value a difference counts.
+        confidence: of the interval of the gain.
+        samples: of its bootstrap.
+        seed: keys the bootstrap.
+        classes: names of the target classes by number.
+    """
+    scored = {
+        name: dataclasses.asdict(scores(labels, probabilities[name], loss=losses[name]))
+        for name, labels in actual.items()
+    }
+    scored.setdefault("source", dict.fromkeys(scored["baseline"]))
+    target = actual["baseline"]
+    answered = [answers(probabilities[arm]) for arm in ("baseline", "transfer")]
+    decided = verdict(
+        target,
+        *answered,
+        baseline_scores=scored["baseline"],
+        transfer_scores=scored["transfer"],
+        alpha=alpha,
+        classes=classes,
+    )
+    unfair = fairness(*arms)
+    pairs = paired(target, *answered)
+    low, high = gain_interval(pairs, confidence=confidence, samples=samples, seed=seed)
+    comparison = {
+        "accuracy_gain": pairs.gain,
+        "accuracy_gain_low": low,
+        "accuracy_gain_high": high,
+        "mcnemar_p": mcnemar(pairs),
+        "verdict": decided.verdict,
+        "fair": not unfair,
+    }
+    return Judgement({"comparison": comparison} | scored, decided.reason, unfair)
+
+
+def fairness(
+    baseline_settings: Mapping[str, Any], transfer_settings: Mapping[str, Any]
+) -> list[str]:
+    """Returns a line for each setting in which the arms differ; none means a fair comparison.
+
+    The caller hands in what has to be equal: data, epochs, batch size, optimiser, learning rate.
+    Nested settings are compared leaf by leaf.
+    """
+    left, right = dict(leaves(baseline_settings)), dict(leaves(transfer_settings))
+    return [
+        f"{key}: baseline {left.get(key, 'none')}, transfer {right.get(key, 'none')}"
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key) != right.get(key)
+    ]
+
+
+def misclassified(
+    actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray, *, limit: int
+) -> np.ndarray:
+    """Returns the images to show, int64 indices: both arms wrong first, then one, by index."""
+    wrong = (np.asarray(baseline) != actual).astype(int) + (np.asarray(transfer) != actual)
+    both, one = np.flatnonzero(wrong == 2), np.flatnonzero(wrong == 1)
+    return np.concatenate([both, one])[:limit].astype(np.int64)
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the settings that are not groups of others, with keys joined by dots."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _defects(
+    arm: str,
+    actual: np.ndarray,
+    answered: np.ndarray,
+    scored: Mapping[str, float | None],
+    classes: Sequence[str],
+) -> Iterator[str]:
+    """Yields a sentence for each thing that makes a model's accuracy meaningless."""
+    loss, log_loss = scored["loss"], scored["log_loss"]
+    if log_loss is None:
+        yield (
+            f"The {arm}'s probabilities are not all numbers: its training diverged, "
+            "and a lower learning rate may mend it."
+        )
+        return
+    if not constant(answered):
+        return
+    yield (
+        f"The {arm} answers '{classes[int(answered[0])]}' for all {len(actual)} test images: its "
+        f"accuracy of {np.mean(actual == answered):.4f} is the share of that class and shows no "
+        "skill."
+    )
+    if constant(actual):
+        yield "The test set holds one class only, so no model can show skill on it."
+    if loss is not None and _contradicts(actual, loss, log_loss):
+        yield (
+            f"Its loss of {loss:.4g} and the log loss of its answers, {log_loss:.4g}, contradict "
+            "each other: the weights learn and only the answers are constant. The likely cause is "
+            "an output layer that is constant by construction, such as a softmax over one unit, "
+            "which is 1 for every input, while Keras computes the loss from the logits."
+        )
+
+
+def _contradicts(actual: np.ndarray, loss: float, log_loss: float) -> bool:
+    """Tells whether the loss claims knowledge that the answers lack.
+
+    The entropy of the class frequencies is the log loss of knowing nothing else. A loss below
+    it says that the model has learned, a log loss above it that the answers are worse than
+    ignorance. Both numbers mean the same quantity, so that both at once, a factor of three
+    apart, can only come from a broken output.
+    """
+    shares = np.unique(actual, return_counts=True)[1] / len(actual)
+    entropy = float(-(shares * np.log(shares)).sum())
+    return math.isfinite(loss) and loss < entropy < log_loss and log_loss > _CONTRADICTION * loss
+
+
+def arm_to_serve(verdict: str) -> str:
+    """Returns the arm that the verdict recommends, the baseline where it saw no difference.
+
+    The baseline needs no source model.
+
+    Raises:
+        UserError: The comparison was invalid, so that neither arm can be recommended.
+    """
+    arms = {
+        BASELINE_BETTER: "baseline",
+        TRANSFER_BETTER: "transfer",
+        NO_DIFFERENCE: "baseline",
+    }
+    if verdict not in arms:
+        raise UserError(
+            f"metrics/metrics.json: comparison.verdict is {verdict!r}, so no model can be "
+            "recommended; the report (reports/index.html) says why. Mend the cause and run "
+            "`dvc repro`"
+        )
+    return arms[verdict]
+
+
+def succeeds(
+    actual: np.ndarray, incumbent: np.ndarray, challenger: np.ndarray, *, alpha: float
+) -> tuple[bool, str]:
+    """Tells whether a challenger beats the incumbent by the verdict's rule, and why.
+
+    The exact two-sided McNemar p-value on the same test images has to be below `alpha` and the
+    challenger right more often; constant answers make the comparison invalid.
+
+    Args:
+        actual: Classes from 0, int (n,).
+        incumbent: Probabilities, float (n,) of class 1 or (n, k).
+        challenger: See above.
+        alpha: Between 0 and 1.
+    """
+    for name, probabilities in (("incumbent", incumbent), ("challenger", challenger)):
+        if degenerate(probabilities):
+            return False, (
+                f"the {name} gives one and the same answer to all {len(actual)} test images, "
+                "which makes the comparison invalid"
+            )
+    answered = answers(incumbent), answers(challenger)
+    pairs = paired(actual, *answered)
+    p = mcnemar(pairs)
+    counted = (
+        f"of {pairs.total} test images {pairs.only_transfer} are answered right by the "
+        f"challenger alone and {pairs.only_baseline} by the incumbent alone (exact McNemar "
+        f"p = {p:.3g}, alpha = {alpha:g})"
+    )
+    if p >= alpha:
+        return False, f"no difference detected: {counted}"
+    better = pairs.gain > 0
+    return better, f"the {'challenger' if better else 'incumbent'} is better: {counted}"

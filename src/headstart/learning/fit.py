@@ -1,0 +1,179 @@
+"""One network trained with Keras: the same batches for everyone, memory-mapped data in chunks."""
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from headstart.core import seeds
+from headstart.core.errors import UserError
+from headstart.core.parts import Part
+from headstart.learning import networks
+from headstart.params.sections import Cnn, Mlp, Training
+
+# One call into the graph runs this many steps: most of what `fit` costs is between steps.
+_STEPS_PER_EXECUTION = 64
+# Images that pass from Python into the graph at a time. Bounds memory, whatever the data's size.
+_CHUNK = 4096
+_VALIDATION_BATCH = 1024
+
+Order = Callable[[int], np.ndarray]
+OnEpoch = Callable[[Mapping[str, float]], None]
+History = list[dict[str, float]]
+
+
+def compile_model(model: keras.Model, *, optimizer: str, learning_rate: float) -> None:
+    """Sets optimiser, loss and metric; the loss follows from the head (one unit: binary)."""
+    optimizers = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
+    binary = model.output_shape[-1] == 1
+    model.compile(
+        # Named, since Keras numbers nameless optimisers over the life of a process.
+        optimizer=optimizers[optimizer](learning_rate=learning_rate, name=optimizer),
+        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=_STEPS_PER_EXECUTION,
+        # XLA compiles for over a second and rounds differently.
+        jit_compile=False,
+    )
+
+
+def fit(
+    model: keras.Model,
+    train: Part,
+    valid: Part,
+    *,
+    batch_size: int,
+    order: Order,
+    epochs: range,
+    on_epoch: OnEpoch,
+) -> History:
+    """Trains a compiled `model` and returns its history, a row per epoch.
+
+    Args:
+        model: Compiled by `compile_model`; its weights are trained in place.
+        train: Images or features (n, ...) and labels (n,) to learn from.
+        valid: The same to validate on after every epoch. Never test data.
+        batch_size: Samples an update; the last batch of an epoch may be smaller.
+        order: Gives the order of the n training samples in an epoch.
+        epochs: Epochs to train, counted from 1.
+        on_epoch: Called after every epoch with its row of the history.
+
+    Raises:
+        UserError: The loss became NaN or infinite; says at which epoch and what to lower.
+    """
+    current = epochs.start
+    history: History = []
+
+    def begin(epoch: int, _: Any = None) -> None:
+        nonlocal current
+        current = epoch + 1
+
+    def end(epoch: int, logs: Mapping[str, float]) -> None:
+        row = {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        if not all(math.isfinite(value) for value in row.values()):
+            raise UserError(
+                f"the loss became {row['loss']} in epoch {epoch + 1}: training diverged; lower "
+                "learning_rate in params.yaml (a tenth is a fair try) or check the images"
+            )
+        history.append({"epoch": epoch + 1, **row})
+        on_epoch(history[-1])
+
+    model.fit(
+        _batches((train.images, train.labels), batch_size, order=lambda: order(current)),
+        validation_data=_batches((valid.images, valid.labels), _VALIDATION_BATCH),
+        initial_epoch=epochs.start - 1,
+        epochs=epochs.stop - 1,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)],
+        shuffle=False,  # `order` has done it.
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    return history
+
+
+def train_new(
+    train: Part,
+    valid: Part,
+    *,
+    network: Mlp | Cnn,
+    units: int,
+    activation: str,
+    settings: Training,
+    seed: int,
+    task: str,
+    on_epoch: OnEpoch,
+) -> tuple[keras.Sequential, History]:
+    """Builds a network for the images, trains it from scratch, and returns it with its history.
+
+    Args:
+        train: Images (n, height, width[, channels]) and labels (n,).
+        valid: The same, to validate on.
+        network: The backbone.
+        units: Units of the head.
+        activation: Activation of the head.
+        settings: Budget and optimiser.
+        seed: With `task`, keys the initial weights and the order of the samples.
+        task: "source" or "target".
+        on_epoch: Called after every epoch with its row of the history.
+    """
+    model = networks.build(train.images.shape[1:], network, units=units, activation=activation)
+    networks.initialise(model, seed=seed, backbone=task, head=task)
+    compile_model(model, optimizer=settings.optimizer, learning_rate=settings.learning_rate)
+    history = fit(
+        model,
+        train,
+        valid,
+        batch_size=settings.batch_size,
+        order=functools.partial(seeds.epoch_order, count=len(train.labels), seed=seed, task=task),
+        epochs=range(1, settings.epochs + 1),
+        on_epoch=on_epoch,
+    )
+    return model, history
+
+
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Returns probabilities: (n,) of class 1 from one unit, else (n, classes)."""
+    outputs = np.asarray(model.predict(_batches((images,), _VALIDATION_BATCH), verbose=0))
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+def loss(model: keras.Model, part: Part) -> float:
+    """Returns the model's own compiled loss over the images of `part` (`model.evaluate`)."""
+    batches = _batches((part.images, part.labels), _VALIDATION_BATCH)
+    return float(model.evaluate(batches, verbose=0, return_dict=True)["loss"])
+
+
+def _batches(
+    arrays: tuple[np.ndarray, ...],
+    batch_size: int,
+    *,
+    order: Callable[[], np.ndarray] | None = None,
+) -> Any:
+    """Returns a tf.data pipeline over `arrays` in step; each pass asks `order` anew.
+
+    Chunks hold whole batches, so that they change no batch.
+    """
+    count = len(arrays[0])
+    size = max(_CHUNK // batch_size, 1) * batch_size
+
+    def chunks() -> Iterator[tuple[np.ndarray, ...]]:
+        indices = np.arange(count) if order is None else order()
+        for start in range(0, count, size):
+            chosen = indices[start : start + size]
+            yield tuple(array[chosen] for array in arrays)
+
+    signature = tuple(
+        tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype)) for array in arrays
+    )
+    pipeline = tf.data.Dataset.from_generator(chunks, output_signature=signature)
+    pipeline = pipeline.flat_map(
+        lambda *chunk: tf.data.Dataset.from_tensor_slices(chunk).batch(batch_size)
+    )
+    steps = math.ceil(count / batch_size)
+    return pipeline.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(
+        _STEPS_PER_EXECUTION
+    )

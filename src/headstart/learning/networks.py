@@ -1,0 +1,160 @@
+"""Backbones and heads: building, initial weights, cost of a forward pass."""
+
+import math
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from headstart.core import seeds
+from headstart.core.errors import UserError
+from headstart.params.sections import Cnn, Mlp
+
+HEAD = "head"
+
+
+def build(
+    input_shape: tuple[int, ...], network: Mlp | Cnn, *, units: int, activation: str
+) -> keras.Sequential:
+    """Returns the backbone `network` under a dense head, with Keras' default initial weights.
+
+    Layers carry names, since Keras numbers nameless ones over the life of a process.
+
+    Args:
+        input_shape: Height, width and, for colour, channels of an image.
+        network: The backbone.
+        units: Units of the head.
+        activation: Activation of the head.
+    """
+    layers: list[keras.layers.Layer] = [keras.layers.Input(input_shape, name="image")]
+    if isinstance(network, Cnn):
+        smallest = 2 ** len(network.filters)
+        if min(input_shape[:2]) < smallest:
+            raise UserError(
+                f"params.yaml: network.filters: {list(network.filters)} halves the image "
+                f"{len(network.filters)} times, and {input_shape[0]} x {input_shape[1]} pixels "
+                f"are too few for that; use fewer filters, or images of {smallest} pixels a side"
+            )
+        if len(input_shape) == 2:
+            layers.append(keras.layers.Reshape((*input_shape, 1), name="channel"))
+        for number, filters in enumerate(network.filters, start=1):
+            layers += [
+                keras.layers.Conv2D(
+                    filters, 3, padding="same", activation=network.activation, name=f"conv_{number}"
+                ),
+                keras.layers.MaxPooling2D(2, name=f"pool_{number}"),
+            ]
+        widths = network.dense
+    else:
+        widths = network.units
+    layers.append(keras.layers.Flatten(name="flatten"))
+    layers += [
+        keras.layers.Dense(width, activation=network.activation, name=f"dense_{number}")
+        for number, width in enumerate(widths, start=1)
+    ]
+    layers.append(keras.layers.Dense(units, activation=activation, name=HEAD))
+    return keras.Sequential(layers, name="network")
+
+
+def output_units(classes: int) -> int:
+    """Returns the units of the head: one for two classes, as in the notebook, else one a class."""
+    return 1 if classes == 2 else classes
+
+
+def initialise(model: keras.Sequential, *, seed: int, backbone: str, head: str) -> None:
+    """Draws the initial weights by name: Glorot uniform kernels, zero biases (Keras' defaults).
+
+    Equal names give equal weights in any process, so that arms can share a backbone or a head.
+
+    Args:
+        model: A network of `build`; its weights are replaced.
+        seed: The run's seed.
+        backbone: Name of the backbone's draw, such as "source" or "target".
+        head: Name of the head's draw.
+    """
+    for layer in model.layers[:-1]:
+        if layer.weights:
+            _draw(layer, seed, backbone, "backbone", layer.name)
+    initialise_head(model, seed=seed, name=head)
+
+
+def initialise_head(model: keras.Model, *, seed: int, name: str) -> None:
+    """Draws the initial weights of the head alone, as `initialise` does."""
+    _draw(model.layers[-1], seed, name, "head")
+
+
+def _draw(layer: keras.layers.Layer, seed: int, *name: str) -> None:
+    glorot = keras.initializers.GlorotUniform(seeds.integer(seed, *name, "initialisation"))
+    layer.kernel.assign(glorot(layer.kernel.shape))
+    layer.bias.assign(np.zeros(layer.bias.shape, dtype="float32"))
+
+
+def load(path: Path) -> keras.Model:
+    """Returns the model in the `.keras` file `path`; nothing in the file is executed (safe mode).
+
+    Raises:
+        UserError: There is no such file, or it is not a Keras model.
+    """
+    try:
+        with warnings.catch_warnings():
+            # An optimiser saved with frozen layers; nothing is trained further here.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
+            model: keras.Model = keras.models.load_model(path, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file; `dvc repro` makes it") from error
+        raise UserError(
+            f"{path}: cannot be read as a Keras model ({str(error).splitlines()[0]}); "
+            "`dvc repro` makes it again"
+        ) from error
+    return model
+
+
+def forward_flops(model: keras.Model) -> dict[str, int | None]:
+    """Returns the floating-point operations of one image's forward pass, by layer name.
+
+    Counts the multiply-adds of dense and convolutional kernels, 2 each; biases, activations,
+    normalisation and pooling are below a hundredth of that and left out, as is usual. None
+    stands for a layer that we cannot count; such are only in networks from elsewhere.
+    """
+    found = {layer.name: _forward_flops(layer) for layer in model.layers if layer.weights}
+    return {name: flops for name, flops in found.items() if flops != 0}
+
+
+def _forward_flops(layer: keras.layers.Layer) -> int | None:
+    if isinstance(layer, keras.Model):
+        parts = [_forward_flops(part) for part in layer.layers if part.weights]
+        return None if None in parts else sum(part for part in parts if part)
+    if isinstance(layer, _CHEAP):
+        return 0
+    if not isinstance(layer, _COUNTED):
+        return None
+    # Where a layer is used twice its shape is that of the first use.
+    shape = layer._inbound_nodes[0].outputs[0].shape[1:-1]
+    if None in shape:
+        return None
+    kernels = [weight for weight in layer.weights if weight.name.endswith("kernel")]
+    return 2 * math.prod(shape) * sum(int(np.prod(kernel.shape)) for kernel in kernels)
+
+
+_CHEAP = (
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.Normalization,
+    keras.layers.PReLU,
+)
+_COUNTED = (
+    keras.layers.Dense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
+
+
+def parameters(model: keras.Model) -> tuple[int, int]:
+    """Returns the numbers of trainable and of all parameters."""
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    return trainable, model.count_params()

@@ -1,0 +1,195 @@
+"""Single values of the files of parameters, checked; nothing here changes a result."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+)
+
+# Bounds that no honest run reaches: they catch a slip of the keyboard before it costs a day.
+_MOST_EPOCHS = 100_000
+
+
+MOST_IMAGES = 100_000_000
+
+
+_MOST_UNITS = 65_536
+
+
+_MOST_LAYERS = 64
+
+
+_MOST_SIDE = 4096
+
+
+def _a_number(value: Any) -> Any:
+    """Refuses text such as 1e-3 (text to PyYAML, a number to DVC) and true (1 to Python)."""
+    if isinstance(value, str):
+        raise ValueError("is text; write a plain decimal number without quotes, such as 0.001")
+    if isinstance(value, bool):
+        raise ValueError("is true or false; a number is expected")
+    return value
+
+
+def distinct_classes(values: Any) -> tuple[int | str, ...]:
+    """Returns the classes of a task, as pydantic's validators do."""
+    if not isinstance(values, tuple):
+        raise ValueError("is not a list of class names or numbers")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError(f"holds {value!r}, which is neither a class name nor a class number")
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    if len(values) < 2:
+        raise ValueError("names fewer than two classes; a task tells at least two apart")
+    return values
+
+
+def others_or_classes(values: Any) -> str | tuple[int | str, ...]:
+    """Returns the classes of a source task, as pydantic's validators do."""
+    if values in ("others", "none"):
+        return str(values)
+    if isinstance(values, str):
+        raise ValueError(
+            "is not allowed; allowed are others, or a list of two or more classes, or none where "
+            "source_training.from names a network"
+        )
+    return distinct_classes(values)
+
+
+def sources(values: Any) -> Any:
+    if values == "published":
+        return values
+    if not isinstance(values, tuple):
+        raise ValueError("is not allowed; allowed are published, or a list of one or more sources")
+    if not values:
+        raise ValueError("has too few entries (0); at least 1 needed")
+    for value in values:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"holds {value!r}, which is not text")
+    return values
+
+
+def image_size(value: Any) -> Any:
+    if value == "auto":
+        return value
+    sides = value if isinstance(value, tuple) else ()
+    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or not all(1 <= side <= _MOST_SIDE for side in sides):
+        raise ValueError(
+            f"is not allowed; allowed are auto, or [height, width] in pixels, 1 to {_MOST_SIDE}"
+        )
+    return value
+
+
+def class_names(value: Any) -> Any:
+    if value == "auto":
+        return value
+    if not isinstance(value, tuple):
+        raise ValueError("is not allowed; allowed are auto, or a list of class names")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"holds {name!r}, which is not a name; put names in quotes")
+    folded = [name.casefold() for name in value]
+    twice = sorted({name for name in value if folded.count(name.casefold()) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    if len(value) < 2:
+        raise ValueError("names fewer than two classes")
+    return value
+
+
+def _size(value: Any) -> Any:
+    value = _a_number(value)
+    if isinstance(value, int) and 1 <= value <= MOST_IMAGES:
+        return value
+    if isinstance(value, float) and 0 < value <= 1:
+        return value
+    raise ValueError(
+        f"must be 1 or more and at most {MOST_IMAGES} images, or a fraction with a decimal point, "
+        "above 0.0 and up to 1.0"
+    )
+
+
+def own_path(value: Any) -> Any:
+    if value is None:
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("is not a path; write the folder or .npz file, or null for none")
+    path = PurePosixPath(value)
+    if path.parts[:2] != ("data", "own") or len(path.parts) < 3 or ".." in path.parts:
+        raise ValueError(
+            "is not below data/own/, where DVC sees that an image came or went; copy it there"
+        )
+    return value
+
+
+def own_network(value: Any) -> Any:
+    if value is None:
+        return value
+    path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath()
+    if path.parts[:2] != ("models", "own") or path.suffix != ".keras" or ".." in path.parts:
+        raise ValueError(
+            "is not a .keras file below models/own/, where DVC sees that it changed; copy it "
+            "there, or write null to train the source network"
+        )
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_a_number)]
+
+
+Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
+
+
+Epochs = Annotated[Whole, Field(ge=1, le=_MOST_EPOCHS)]
+
+
+BatchSize = Annotated[Whole, Field(ge=1, le=MOST_IMAGES)]
+
+
+Images = Annotated[Whole, Field(ge=1, le=MOST_IMAGES)]
+
+
+Size = Annotated[int | float, PlainValidator(_size)]
+
+
+LearningRate = Annotated[Number, Field(gt=0, le=1000)]
+
+
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+
+
+Units = Annotated[Whole, Field(ge=1, le=_MOST_UNITS)]
+
+
+Widths = Annotated[tuple[Units, ...], Field(max_length=_MOST_LAYERS)]
+
+
+Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
+
+
+Optimizer = Literal["sgd", "adam"]
+
+
+Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+
+
+Classes = Annotated[tuple[int | str, ...], PlainValidator(distinct_classes)]
+
+
+class Refused(ValueError):
+    """A value that only another value makes impossible."""
+
+    def __init__(self, key: str, value: Any, allowed: str) -> None:
+        super().__init__(f"{key}: {shown(value)} is not allowed here; expected {allowed}")
+
+
+def shown(value: Any) -> str:
+    """Returns a value as messages show it, cut where it is long."""
+    text = repr(value if not isinstance(value, tuple) else list(value))
+    return text if len(text) <= 60 else text[:57] + "..."

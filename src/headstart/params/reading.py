@@ -1,0 +1,174 @@
+"""Files of parameters, read strictly and refused in words."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+
+from headstart.core.errors import UserError
+from headstart.params.fields import Refused, shown
+from headstart.params.sections import Cnn, Mlp, Params
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path) -> Params:
+    """Returns the validated parameters in the file `path`.
+
+    Raises:
+        UserError: The file is missing, is not YAML, or holds a key or value that is not allowed.
+    """
+    return parse(read(path), str(path))
+
+
+def parse(text: str, name: str) -> Params:
+    """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
+    return validated(text, name, Params, explained)
+
+
+def read(path: Path) -> str:
+    """Returns the text of a file of parameters.
+
+    Raises:
+        UserError: The file is missing, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: there is no such file; run the command in the project's top folder"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+
+
+def validated(
+    text: str, name: str, model: type[Model], explain: Callable[[dict[str, Any]], str]
+) -> Model:
+    """Returns the YAML `text` as a `model`.
+
+    Args:
+        text: YAML, duplicate keys and yes/no refused.
+        name: Stands for the file in messages.
+        model: All of the file.
+        explain: Gives a line for each of pydantic's errors.
+
+    Raises:
+        UserError: It is not YAML, or holds a key or value that is not allowed.
+    """
+    try:
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506 (_Loader is a SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(_syntax(error, name)) from error
+    except RecursionError as error:
+        raise UserError(f"{name}: is nested too deeply to be parameters") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: holds no keys; expected sections such as {_allowed(model)}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [explain(dict(item)) for item in error.errors(include_url=False)]
+        head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "
+        raise UserError(head + "\n  ".join(lines)) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as PyYAML's safe loader reads it, with duplicate keys and yes/no refused.
+
+    PyYAML keeps the last of two equal keys in silence, and reads yes, no, on and off as
+    true and false (YAML 1.1) where DVC reads text (YAML 1.2).
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is not text", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands here a second time", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_bool(self, node: yaml.ScalarNode) -> bool:
+        if node.value.lower() not in ("true", "false"):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"'{node.value}' means different things to YAML readers; write true, "
+                "false or text in quotes", node.start_mark
+            )  # fmt: skip
+        return super().construct_yaml_bool(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_yaml_bool)
+
+
+def _syntax(error: yaml.YAMLError, name: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+    problem = getattr(error, "problem", None) or str(error)
+    if "'\\t'" in problem:
+        problem = "a tab stands where YAML allows only spaces; indent with spaces"
+    return f"{where}: {problem}"
+
+
+def explained(error: dict[str, Any]) -> str:
+    """Returns one line for one pydantic error: the key, the value, what is allowed."""
+    location = error["loc"]
+    # The union of networks puts the name of its branch into the location.
+    place = location[:1] + location[2:] if location[:1] == ("network",) else location
+    steps = [str(step) for step in place]
+    key, value, context = ".".join(steps), error["input"], error.get("ctx", {})
+    kind = error["type"]
+    if kind == "missing":
+        return f"{key}: is missing; every value stands in params.yaml"
+    if kind == "extra_forbidden":
+        section = _section(steps[:-1], location)
+        return f"{key}: is not a known key (value {shown(value)}); allowed are {_allowed(section)}"
+    if kind == "value_error" and isinstance(context.get("error"), Refused):
+        return str(context["error"])
+    said = {
+        "greater_than": "must be greater than {gt:g}",
+        "greater_than_equal": "must be {ge:g} or more",
+        "less_than": "must be less than {lt:g}",
+        "less_than_equal": "must be {le:g} or less",
+        "literal_error": "is not allowed; allowed are {expected}",
+        "union_tag_invalid": "has the name {tag}; allowed are {expected_tags}",
+        "union_tag_not_found": "has no name; allowed are 'mlp', 'cnn'",
+        "too_short": "has too few entries ({actual_length}); at least {min_length} needed",
+        "too_long": "has too many entries ({actual_length}); at most {max_length} allowed",
+        "value_error": "{error}",
+        "int_type": "is not a whole number",
+        "float_type": "is not a number",
+        "string_type": "is not text",
+        "tuple_type": "is not a list",
+        "finite_number": "is not a finite number",
+        "model_type": "is not a section with keys",
+        "model_attributes_type": "is not a section with keys",
+    }.get(kind)
+    text = said.format(**context) if said else error["msg"]
+    return f"{key}: {shown(value)} {text}"
+
+
+def _section(steps: list[str], location: tuple[Any, ...]) -> type[BaseModel]:
+    section: type[BaseModel] = Params
+    for step in steps:
+        if step == "network":
+            section = Cnn if "cnn" in location else Mlp
+        else:
+            annotation = section.model_fields[step].annotation
+            assert isinstance(annotation, type)  # noqa: S101 (only sections hold keys)
+            section = annotation
+    return section
+
+
+def _allowed(section: type[BaseModel]) -> str:
+    return ", ".join(field.alias or name for name, field in section.model_fields.items())

@@ -1,0 +1,270 @@
+"""`params.yaml` as typed, validated values. Holds no default: every value stands in the file."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
+
+from headstart.params.fields import (
+    MOST_IMAGES,
+    Activation,
+    BatchSize,
+    Classes,
+    Epochs,
+    Fraction,
+    Images,
+    LearningRate,
+    Number,
+    Optimizer,
+    Refused,
+    Seed,
+    Size,
+    Whole,
+    Widths,
+    class_names,
+    image_size,
+    others_or_classes,
+    own_network,
+    own_path,
+    sources,
+)
+
+
+class Section(BaseModel):
+    """Keys of a file of parameters: all there, no others, of the very type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+class Dataset(Section):
+    """A published dataset in its published order, as the study takes it."""
+
+    name: Literal["fashion_mnist"]
+    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    train_size: Images
+    valid_size: Images
+    test_size: Images
+
+
+class ProjectDataset(Section):
+    """Which images, where they come from, and how many go into each part."""
+
+    name: Literal["fashion_mnist", "mnist", "kmnist", "digits", "own"]
+    path: Annotated[str | None, PlainValidator(own_path)]
+    classes: Annotated[Literal["auto"] | tuple[str, ...], PlainValidator(class_names)]
+    image_size: Annotated[Literal["auto"] | tuple[int, int], PlainValidator(image_size)]
+    sources: Annotated[Literal["published"] | tuple[str, ...], PlainValidator(sources)]
+    split: Literal["published", "stratified", "folders"]
+    split_seed: Seed
+    train_size: Size
+    valid_size: Size
+    test_size: Size
+    max_duplicates: Annotated[Whole, Field(ge=0, le=MOST_IMAGES)]
+
+    @model_validator(mode="after")
+    def _own_data_has_a_path(self) -> Self:
+        if self.name == "own" and self.path is None:
+            raise Refused("dataset.path", None, "data/own/FOLDER or data/own/FILE.npz")
+        if self.name != "own" and self.path is not None:
+            raise Refused("dataset.path", self.path, f"null, since dataset.name is {self.name}")
+        if self.name != "own" and self.image_size != "auto":
+            raise Refused("dataset.image_size", self.image_size, "auto: only own images are sized")
+        return self
+
+
+class Tasks(Section):
+    """Which classes make the target task, and which the source task."""
+
+    target_classes: Classes
+    source_classes: Annotated[
+        Literal["others", "none"] | tuple[int | str, ...], PlainValidator(others_or_classes)
+    ]
+
+
+class Mlp(Section):
+    """A multilayer perceptron: flatten, then dense layers."""
+
+    name: Literal["mlp"]
+    units: Annotated[Widths, Field(min_length=1)]
+    activation: Activation
+
+
+class Cnn(Section):
+    """3x3 convolutions with 2x2 max pooling after each, flatten, then dense layers."""
+
+    name: Literal["cnn"]
+    filters: Annotated[Widths, Field(min_length=1)]
+    dense: Widths
+    activation: Activation
+
+
+class Training(Section):
+    """The budget and the optimiser of one training."""
+
+    epochs: Epochs
+    batch_size: BatchSize
+    optimizer: Optimizer
+    learning_rate: LearningRate
+
+
+class SourceTraining(Training):
+    """How the source network comes about: trained here, or a network that exists, cut."""
+
+    from_: Annotated[str | None, PlainValidator(own_network), Field(alias="from")]
+    layer: Annotated[str, Field(min_length=1)]
+    input_range: tuple[Number, Number]
+
+
+class Overrides(Section):
+    """What one arm does differently on purpose; an absent key means as in `target_training`."""
+
+    epochs: Epochs | None = None
+    batch_size: BatchSize | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: LearningRate | None = None
+
+    def applied_to(self, training: Training) -> Training:
+        """Returns `training` with the values that are overridden here."""
+        return training.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class TrainB(Section):
+    """The baseline: the target task learned from scratch."""
+
+    output_activation: Literal["auto", "sigmoid", "softmax"]
+    overrides: Overrides
+
+
+class Transfer(Section):
+    """How the trained backbone is put to use on the target task."""
+
+    strategy: Literal["frozen", "finetune", "gradual", "random_frozen"]
+    frozen_fraction: Fraction
+    unfrozen_learning_rate: LearningRate
+    overrides: Overrides
+
+
+class Evaluate(Section):
+    """What counts as a difference, and how intervals are made."""
+
+    alpha: Fraction
+    confidence: Fraction
+    bootstrap_samples: Annotated[Whole, Field(ge=100, le=1_000_000)]
+
+
+class Params(Section):
+    """All of `params.yaml`."""
+
+    seed: Seed
+    dataset: ProjectDataset
+    tasks: Tasks
+    network: Annotated[Mlp | Cnn, Field(discriminator="name")]
+    source_training: SourceTraining
+    target_training: Training
+    train_b: TrainB
+    transfer: Transfer
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _output_fits_the_task(self) -> Self:
+        if self.train_b.output_activation == "sigmoid" and len(self.tasks.target_classes) > 2:
+            raise Refused(
+                "train_b.output_activation",
+                "sigmoid",
+                "auto or softmax, since tasks.target_classes names three or more classes",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _source_network_comes_from_somewhere(self) -> Self:
+        adopted = self.source_training.from_ is not None
+        if adopted and self.transfer.strategy == "random_frozen":
+            raise Refused(
+                "transfer.strategy",
+                "random_frozen",
+                "frozen, finetune or gradual with source_training.from: it is the control for a "
+                "source network that was trained here",
+            )
+        if self.tasks.source_classes == "none" and self.source_training.from_ is None:
+            raise Refused(
+                "tasks.source_classes",
+                "none",
+                "others or a list of classes, since source_training.from names no network",
+            )
+        return self
+
+    @property
+    def baseline_training(self) -> Training:
+        """The baseline's budget and optimiser, overrides applied."""
+        return self.train_b.overrides.applied_to(self.target_training)
+
+    @property
+    def transfer_training(self) -> Training:
+        """The transfer's budget and optimiser, overrides applied."""
+        return self.transfer.overrides.applied_to(self.target_training)
+
+    @property
+    def arms(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What has to be equal in baseline and transfer for a fair comparison, by setting."""
+        baseline, transfer = (
+            self.baseline_training.model_dump(),
+            self.transfer_training.model_dump(),
+        )
+        if self.transfer.strategy == "gradual":
+            key = "learning_rate after unfreezing"
+            baseline[key] = baseline["learning_rate"]
+            transfer[key] = self.transfer.unfrozen_learning_rate
+        return baseline, transfer
+
+
+def output_activation(classes: int, asked: str = "auto") -> str:
+    """Returns the output activation: `asked`, or what fits the number of classes."""
+    if asked != "auto":
+        return asked
+    return "sigmoid" if classes == 2 else "softmax"
+
+
+def acting(stage: str, params: Params) -> dict[str, Any]:
+    """Returns the parameters that act on the model a training stage makes, flat, by dotted name.
+
+    Two runs whose acting parameters, data and model agree are the same training.
+    """
+    training = {
+        "train_a": params.source_training,
+        "train_b": params.baseline_training,
+        "transfer": params.transfer_training,
+    }[stage]
+    found: dict[str, Any] = {"seed": params.seed}
+    found |= {f"network.{key}": value for key, value in params.network.model_dump().items()}
+    found |= _training(training)
+    if stage == "train_b":
+        found["output_activation"] = output_activation(
+            len(params.tasks.target_classes), params.train_b.output_activation
+        )
+    if stage == "transfer":
+        found["strategy"] = params.transfer.strategy
+        if params.transfer.strategy == "gradual":
+            found["frozen_fraction"] = params.transfer.frozen_fraction
+            found["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in found.items()}
+
+
+def _training(training: Training) -> dict[str, Any]:
+    if not isinstance(training, SourceTraining):
+        return training.model_dump()
+    if training.from_ is None:
+        return training.model_dump(exclude={"from_", "layer", "input_range"})
+    # Nothing is trained: the file is named by its hash among the data.
+    return training.model_dump(include={"from_", "layer", "input_range"}, by_alias=True)

@@ -1,0 +1,1 @@
+"""A project as a folder: made, checked, and run with DVC."""

@@ -1,0 +1,1 @@
+"""Figures, tables, terminal and pages: drawn once, in one style."""

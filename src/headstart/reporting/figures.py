@@ -1,0 +1,312 @@
+"""Figures, the terminal table and the page, drawn once for DVC, MLflow and HTML alike."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.judging import scores, verdict
+from headstart.reporting.page import Picture
+from headstart.reporting.style import ARMS, COLOURS, new_figure, write_png
+from headstart.reporting.tables import text, thinned
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_NAME_LENGTH = 16
+
+
+def learning_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
+    """Returns loss and accuracy by epoch, both arms on one chart, validation solid.
+
+    Args:
+        history: rows of metrics/history.csv, numbers or text; arms other than the two are left out.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    with new_figure(9, 3.8) as figure:
+        for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            for arm in ARMS:
+                rows = [row for row in history if row["arm"] == arm]
+                epochs = [int(row["epoch"]) for row in rows]
+                for column, line, label in (
+                    (metric, "--", "training"),
+                    (f"val_{metric}", "-", "validation"),
+                ):
+                    axes.plot(
+                        epochs,
+                        [_float(row[column]) for row in rows],
+                        line,
+                        color=COLOURS[arm],
+                        # One epoch makes no line: the marker is all that shows.
+                        marker="o" if len(rows) < 20 else None,
+                        markersize=3.5,
+                        label=f"{arm}, {label}",
+                    )
+            axes.set(xlabel="epoch", title=f"{metric} of the target task")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.25)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def confusion_matrices(
+    actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray, *, classes: Sequence[str]
+) -> "Figure":
+    """Returns both arms' confusion matrices side by side, with counts.
+
+    Args:
+        actual: classes from 0, int (n,); so are the answers of both arms.
+        baseline: see above.
+        transfer: see above.
+        classes: names by number.
+    """
+    size, names = len(classes), [_short(name) for name in classes]
+    panel = max(3.0, 0.62 * size + 1.2)
+    with new_figure(2 * panel + 1, panel + 0.6) as figure:
+        for axes, arm, answered in zip(
+            figure.subplots(1, 2), ARMS, (baseline, transfer), strict=True
+        ):
+            counts = np.zeros((size, size), dtype=np.int64)
+            np.add.at(counts, (np.asarray(actual), np.asarray(answered)), 1)
+            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+            for (row, column), count in np.ndenumerate(counts):
+                axes.text(
+                    column,
+                    row,
+                    f"{count}",
+                    ha="center",
+                    va="center",
+                    color="white" if shares[row, column] > 0.55 else "black",
+                )
+            right = int(np.trace(counts))
+            axes.set_title(f"{arm}: {right} of {counts.sum()} right", color=COLOURS[arm])
+            axes.set_xticks(range(size), names, rotation=45 if size > 3 else 0)
+            axes.set_yticks(range(size), names)
+            axes.set(xlabel="answered", ylabel="actual")
+            axes.spines[:].set_visible(False)
+            axes.tick_params(length=0)
+    return figure
+
+
+def roc(
+    actual: np.ndarray, baseline_probabilities: np.ndarray, transfer_probabilities: np.ndarray
+) -> "Figure":
+    """Returns both arms' ROC curves, whole and enlarged at the upper left corner.
+
+    Three or more classes: the macro mean of one-vs-rest. An undefined curve is named as such.
+
+    Args:
+        actual: classes from 0, int (n,).
+        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
+        transfer_probabilities: see above.
+    """
+    arms = zip(ARMS, (baseline_probabilities, transfer_probabilities), strict=True)
+    with new_figure(8.4, 4.4) as figure:
+        panels = figure.subplots(1, 2)
+        for arm, probabilities in arms:
+            area = scores.auc(actual, probabilities)
+            false, true = thinned(*scores.roc_curve(actual, probabilities))
+            label = f"{arm} (area {area:.4f})" if area is not None else f"{arm} (undefined)"
+            for axes in panels:
+                axes.plot(false, true, color=COLOURS[arm], label=label)
+        for axes in panels:
+            axes.plot([0, 1], [0, 1], ":", color="grey", linewidth=1, label="chance")
+            axes.set(xlabel="false positive rate", ylabel="true positive rate")
+            axes.grid(alpha=0.25)
+        panels[0].set(title="ROC on the test images", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        panels[1].set(title="its upper left corner", xlim=(-0.004, 0.2), ylim=(0.8, 1.004))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def misclassified(
+    images: np.ndarray,
+    actual: np.ndarray,
+    baseline_probabilities: np.ndarray,
+    transfer_probabilities: np.ndarray,
+    *,
+    chosen: np.ndarray,
+    classes: Sequence[str],
+) -> "Figure":
+    """Returns the chosen images with the actual class and what both arms answered.
+
+    Args:
+        images: (n, height, width) or (n, height, width, channels), float in [0, 1].
+        actual: classes from 0, int (n,).
+        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
+        transfer_probabilities: see above.
+        chosen: indices of the images to show, as `evaluation.misclassified` gives them.
+        classes: names by number.
+    """
+    columns = 4
+    rows = max(1, math.ceil(len(chosen) / columns))
+    if not len(chosen):
+        with new_figure(9, 1.2) as figure:
+            figure.text(0.5, 0.5, "Both arms answer every test image right.", ha="center")
+        return figure
+    with new_figure(9, 3.1 * rows) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+        for axes in panels[len(chosen) :]:
+            axes.set_axis_off()
+        for axes, index in zip(panels, chosen, strict=False):
+            axes.set(xticks=[], yticks=[])
+            # Unseen: it reserves the room for the two answers below the image.
+            axes.set_xlabel("x\nx\nx", color="none")
+            axes.spines[:].set_visible(False)
+            image = np.asarray(images[index])
+            grey = image.ndim == 2 or image.shape[-1] == 1
+            axes.imshow(
+                image.reshape(image.shape[:2]) if grey else image,
+                cmap="gray" if grey else None,
+                vmin=0,
+                vmax=1,
+            )
+            axes.set_title(f"actual: {_short(classes[actual[index]])}", fontsize=10)
+            for line, (arm, probabilities) in enumerate(
+                zip(ARMS, (baseline_probabilities, transfer_probabilities), strict=True)
+            ):
+                answer, probability = _answer(probabilities, int(index))
+                wrong = answer != actual[index]
+                axes.text(
+                    0.5,
+                    -0.06 - 0.12 * line,
+                    f"{'✗' if wrong else '✓'} {arm}: {_short(classes[answer])} "
+                    f"{text(probability, '{:.0%}')}",
+                    color=COLOURS[arm],
+                    fontsize=9,
+                    fontweight="bold" if wrong else "normal",
+                    ha="center",
+                    va="top",
+                    transform=axes.transAxes,
+                )
+    return figure
+
+
+def draw(
+    folder: Path,
+    *,
+    history: Sequence[Mapping[str, Any]],
+    images: np.ndarray,
+    actual: np.ndarray,
+    baseline_probabilities: np.ndarray,
+    transfer_probabilities: np.ndarray,
+    classes: Sequence[str],
+    limit: int = 12,
+) -> list[Picture]:
+    """Writes the four figures as PNG into `folder` and returns them with their words.
+
+    The files: learning_curves.png, confusion_matrices.png, roc.png, misclassified.png.
+
+    Args:
+        folder: made if missing.
+        history: rows of metrics/history.csv.
+        images: test images, (n, height, width) or (n, height, width, channels), in [0, 1].
+        actual: classes from 0, int (n,).
+        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
+        transfer_probabilities: see above.
+        classes: names by number.
+        limit: how many misclassified images are shown at most.
+    """
+    baseline = scores.answers(baseline_probabilities)
+    transfer = scores.answers(transfer_probabilities)
+    chosen = verdict.misclassified(actual, baseline, transfer, limit=limit)
+    probabilities = (baseline_probabilities, transfer_probabilities)
+    drawn = {
+        "learning_curves": (
+            "Learning curves",
+            learning_curves(history),
+            _curves_in_words(history),
+        ),
+        "confusion_matrices": (
+            "Confusion matrices",
+            confusion_matrices(actual, baseline, transfer, classes=classes),
+            " ".join(
+                _mistakes_in_words(arm, actual, answered, classes)
+                for arm, answered in zip(ARMS, (baseline, transfer), strict=True)
+            ),
+        ),
+        "roc": (
+            "ROC curves",
+            roc(actual, *probabilities),
+            "ROC curves. Area under the curve: "
+            + ", ".join(
+                f"{arm} {text(scores.auc(actual, given), '{:.4f}')}"
+                for arm, given in zip(ARMS, probabilities, strict=True)
+            )
+            + ".",
+        ),
+        "misclassified": (
+            "Misclassified images",
+            misclassified(images, actual, *probabilities, chosen=chosen, classes=classes),
+            _chosen_in_words(chosen, actual, baseline, transfer, classes),
+        ),
+    }
+    pictures = []
+    for name, (title, figure, alt) in drawn.items():
+        path = folder / f"{name}.png"
+        write_png(path, figure)
+        pictures.append(Picture(title=title, png=path.read_bytes(), alt=alt))
+    return pictures
+
+
+def _curves_in_words(history: Sequence[Mapping[str, Any]]) -> str:
+    ends = {row["arm"]: row for row in history if row["arm"] in ARMS}
+    return "Loss and accuracy by epoch. Validation accuracy at the end: " + ", ".join(
+        f"{arm} {text(_float(row['val_accuracy']), '{:.4f}')} at epoch {row['epoch']}"
+        for arm, row in ends.items()
+    )
+
+
+def _mistakes_in_words(
+    arm: str, actual: np.ndarray, answered: np.ndarray, classes: Sequence[str]
+) -> str:
+    right = int((answered == actual).sum())
+    text = f"{arm.capitalize()}: {right} of {len(actual)} right"
+    if right == len(actual):
+        return f"{text}."
+    wrong = np.flatnonzero(answered != actual)
+    pairs, counts = np.unique(
+        np.stack([np.asarray(actual)[wrong], answered[wrong]], axis=1), axis=0, return_counts=True
+    )
+    commonest = int(np.argmax(counts))
+    is_, said = (classes[number] for number in pairs[commonest])
+    return f"{text}; the commonest mistake, {counts[commonest]} times: {is_} taken for {said}."
+
+
+def _chosen_in_words(
+    chosen: np.ndarray,
+    actual: np.ndarray,
+    baseline: np.ndarray,
+    transfer: np.ndarray,
+    classes: Sequence[str],
+) -> str:
+    if not len(chosen):
+        return "Both arms answer every test image right."
+    return f"{len(chosen)} test images that at least one arm misses. " + " ".join(
+        f"A {classes[actual[index]]}: baseline says {classes[baseline[index]]}, "
+        f"transfer says {classes[transfer[index]]}."
+        for index in chosen
+    )
+
+
+def _answer(probabilities: np.ndarray, index: int) -> tuple[int, float]:
+    """Returns the class answered for one image and the probability given to that class."""
+    one = np.asarray(probabilities)[index : index + 1]
+    answer = int(scores.answers(one)[0])
+    probability = float(scores.answered_probabilities(one)[0])
+    # A single unit tells the probability of class 1.
+    single = one.ndim == 1 or one.shape[1] == 1
+    return answer, 1 - probability if single and answer == 0 else probability
+
+
+def _short(name: str) -> str:
+    """Returns a class name that leaves room for the figure."""
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+
+
+def _float(value: Any) -> float:
+    return math.nan if value in (None, "") else float(value)

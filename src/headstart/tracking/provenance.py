@@ -1,0 +1,89 @@
+"""Where a run came from, told as it was."""
+
+import contextlib
+import getpass
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from headstart.tracking import identity
+
+# Two looks at the same process's start time differ by clock ticks.
+_SAME_START_SECONDS = 2.0
+
+
+def provenance(root: Path, files: identity.Files) -> dict[str, str]:
+    """Returns the tags that tell who wrote a run, where, and from which commit."""
+    if isinstance(files, identity.Revision):
+        commit, branch = files.commit, files.branch
+    else:
+        commit = _git(root, "rev-parse", "--verify", "HEAD")
+        branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD")
+    told = {
+        "provenance.commit": commit,
+        "provenance.branch": branch,
+        "provenance.experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "provenance.host": socket.gethostname(),
+        "provenance.machine": machine(),
+        "mlflow.user": _user(),
+        "mlflow.source.git.commit": commit,
+    }
+    return {key: value for key, value in told.items() if value}
+
+
+def process(pid: int) -> dict[str, str]:
+    """Returns the tags that tell later whether the processes behind a run still live.
+
+    Two processes: the stage `pid` and the one that writes for it.
+    """
+    me = os.getpid()
+    return {
+        "provenance.pid": str(pid),
+        "provenance.process_start": _start(pid),
+        "provenance.recorder_pid": str(me),
+        "provenance.recorder_start": _start(me),
+    }
+
+
+def _start(pid: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        return f"{psutil.Process(pid).create_time():.2f}"
+    return "0"
+
+
+def alive(tags: Mapping[str, str]) -> bool:
+    pairs = (
+        ("provenance.pid", "provenance.process_start"),
+        ("provenance.recorder_pid", "provenance.recorder_start"),
+    )
+    for pid, start in pairs:
+        if pid not in tags:
+            continue
+        now = float(_start(int(tags[pid])))
+        if now and abs(now - float(tags.get(start, "0"))) <= _SAME_START_SECONDS:
+            return True
+    return False
+
+
+def machine() -> str:
+    """Returns what tells apart two machines of one name."""
+    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError):
+            return identity.digest(Path(place).read_text().strip())[:12]
+    import uuid
+
+    return identity.digest(uuid.getnode())[:12]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return (identity.git(root, *arguments) or b"").decode().strip()

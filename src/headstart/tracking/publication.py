@@ -1,0 +1,88 @@
+"""Making the store match the project: a workspace, a commit, every branch and tag."""
+
+import contextlib
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import UserError
+from headstart.tracking import identity, seen
+from headstart.tracking.identity import STAGES, Training
+from headstart.tracking.labbook import LabBook, Summary, now, points
+from headstart.tracking.provenance import process, provenance
+from headstart.tracking.store import address
+
+Message = dict[str, Any]
+
+
+def publish(root: Path, *, rev: str | None = None) -> Summary:
+    """Makes the store match the workspace at `root`, or the commit `rev`."""
+    files = identity.Workspace(root) if rev is None else identity.Revision(root, rev)
+    state = identity.read(files, finished=True)
+    uri = address(root)
+    summary = LabBook(uri).publish(state, provenance(root, files))
+    if rev is None:
+        seen.remember(root, uri=uri, run_ids=summary.run_ids)
+    return summary
+
+
+def publish_all(root: Path) -> dict[str, Summary | str]:
+    """Publishes every branch and tag; the reason stands in place of a summary where one cannot."""
+    revisions = identity.revisions(root)
+    book = LabBook(address(root))
+    done: dict[str, Summary | str] = {}
+    for files in revisions:
+        try:
+            state = identity.read(files, finished=True)
+        except UserError as error:
+            done[files.name] = str(error)
+        else:
+            done[files.name] = book.publish(state, provenance(root, files))
+    return done
+
+
+def serve(wait: Callable[[], Message], poll: Callable[[], Message]) -> dict[str, Any]:
+    """Does what a stage asks for through its pipe; returns what to tell it at the end."""
+    first = wait()
+    book, root = LabBook(first["address"]), Path(first["root"])
+    if first["do"] == "record":
+        return _record(book, first, root=root, wait=wait, poll=poll)
+    if first["do"] != "prepare" or wait()["do"] != "publish":
+        return {}
+    files = identity.Workspace(root)
+    summary = book.publish(identity.read(files, finished=False), provenance(root, files))
+    seen.remember(root, uri=first["address"], run_ids=summary.run_ids)
+    return {"written": summary.written, "run_ids": summary.run_ids}
+
+
+def _record(
+    book: "LabBook",
+    first: Message,
+    *,
+    root: Path,
+    wait: Callable[[], Message],
+    poll: Callable[[], Message],
+) -> dict[str, Any]:
+    began = time.time()
+    stage = STAGES[first["stage"]]
+    acting, data = identity.live(stage.name, root=root, params_text=first["params"])
+    tags = provenance(root, identity.Workspace(root)) | process(first["pid"])
+    run_id = book.begin(stage, acting, data, tags | {"provenance.source": "live"})
+    while True:
+        messages = [wait()]
+        with contextlib.suppress(queue.Empty):
+            while True:
+                messages.append(poll())
+        epochs = [message["numbers"] for message in messages if message["do"] == "epoch"]
+        book.points(run_id, points(epochs, stamp=now()))
+        ends = [message["status"] for message in messages if message["do"] == "end"]
+        if not ends:
+            continue
+        book.tag(run_id, {"provenance.seconds": f"{time.time() - began:.1f}"})
+        model = identity.Workspace(root).md5(stage.model) if ends[0] == "FINISHED" else None
+        if model is None:
+            book.end(run_id, ends[0] if ends[0] != "FINISHED" else "FAILED")
+            return {"run_id": run_id}
+        return {"run_id": book.complete(run_id, Training(stage, acting, data, model))}

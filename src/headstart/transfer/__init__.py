@@ -1,0 +1,1 @@
+"""The subject: what comes from the source network, and what trains when."""

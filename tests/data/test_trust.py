@@ -1,0 +1,225 @@
+"""Files whose sums nobody knew beforehand: trusted once over https, written down, then enforced."""
+
+import datetime
+import ipaddress
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from headstart.core.errors import UserError
+from headstart.data import catalogue, download, web
+
+CONTENT = {f"unknown-{number}": bytes([number]) * 50 for number in range(4)}
+UNKNOWN = catalogue.Dataset(
+    name="unknown",
+    files=(
+        catalogue.PublishedFile("unknown-0", 50, None),
+        catalogue.PublishedFile("unknown-1", 50, None),
+        catalogue.PublishedFile("unknown-2", 50, None),
+        catalogue.PublishedFile("unknown-3", 50, None),
+    ),
+    classes=("a", "b"),
+)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: "Server"
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        if self.server.onward:
+            self.send_response(302)
+            self.send_header("Location", f"{self.server.onward}{name}")
+            self.end_headers()
+            return
+        body = self.server.content.get(name)
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, *args: object) -> None:
+        """Keeps the tests' output readable."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    onward = ""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = dict(CONTENT)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+        scheme = "https" if context else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that refuses is what a test is about."""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1, signed by itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("certificate") / "both.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setattr(web, "_BACKOFF_SECONDS", ())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    running: list[Server] = []
+
+    def start(*, secure: bool = True) -> Server:
+        server = Server(context if secure else None)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def get(tmp_path: Path, *places: str) -> list[download.Arrival]:
+    return download.download(
+        UNKNOWN,
+        places,
+        tmp_path / "raw",
+        environment={},
+        timeout=5,
+        trusted=tmp_path / "checksums.json",
+    )
+
+
+def refusal(tmp_path: Path, *places: str) -> str:
+    with pytest.raises(UserError) as refused:
+        get(tmp_path, *places)
+    return str(refused.value)
+
+
+def test_first_download_over_https_is_written_down_and_enforced_from_then_on(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve()
+    get(tmp_path, server.url)
+    lock = json.loads((tmp_path / "checksums.json").read_text())
+    assert sorted(lock["unknown"]) == sorted(CONTENT)
+    assert (tmp_path / "raw/unknown-2").read_bytes() == CONTENT["unknown-2"]
+
+    (tmp_path / "raw/unknown-2").unlink()
+    server.content["unknown-2"] = b"!" * 50
+    assert "unknown-2: has SHA-256" in refusal(tmp_path, server.url)
+    assert not (tmp_path / "raw/unknown-2").exists()
+    # What the lock file knows may come over any road.
+    plain = serve(secure=False)
+    assert get(tmp_path, plain.url)[2].source == plain.url
+    assert json.loads((tmp_path / "checksums.json").read_text()) == lock
+
+
+def test_damaged_file_on_disk_is_not_trusted_again(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    get(tmp_path, server.url)
+    (tmp_path / "raw/unknown-1").write_bytes(b"?" * 50)
+    assert [arrival.source for arrival in get(tmp_path, server.url)].count(None) == 3
+    assert (tmp_path / "raw/unknown-1").read_bytes() == CONTENT["unknown-1"]
+
+
+def test_nothing_is_trusted_over_plain_http_or_from_a_folder(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, content in CONTENT.items():
+        (tmp_path / "folder" / name).write_bytes(content)
+    for place in (serve(secure=False).url, str(tmp_path / "folder")):
+        assert "trusted on first use, over https:// only" in refusal(tmp_path, place)
+    assert not (tmp_path / "checksums.json").exists()
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_https_that_sends_on_to_http_is_not_trusted(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    server.onward = serve(secure=False).url
+    assert "sends on to an address without https" in refusal(tmp_path, server.url)
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+def test_certificate_that_nobody_vouches_for_is_refused(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    assert "certificate" in refusal(tmp_path, server.url).lower()
+
+
+def test_other_dataset_under_the_same_file_names_is_not_trusted(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MNIST and its kin share their names: the address of one must not pass for another."""
+    known = catalogue.Dataset(
+        name="known",
+        files=(
+            catalogue.PublishedFile("unknown-0", 50, catalogue_sum(CONTENT["unknown-0"])),
+            *UNKNOWN.files[1:],
+        ),
+        classes=("a", "b"),
+    )
+    monkeypatch.setitem(catalogue.DATASETS, "known", known)
+    assert "unknown-0: holds the file of known; set dataset.sources" in refusal(
+        tmp_path, serve().url
+    )
+
+
+def catalogue_sum(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"unknown": {"unknown-0": "abc"}}', '{"unknown": 1}'])
+def test_damaged_lock_file_is_refused_and_kept(tmp_path: Path, text: str) -> None:
+    (tmp_path / "checksums.json").write_text(text)
+    assert "checksums.json: " in refusal(tmp_path, "https://127.0.0.1:1/")
+    assert (tmp_path / "checksums.json").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["mnist", "kmnist"])
+def test_published_sources_of_unverified_datasets_are_https(name: str) -> None:
+    dataset = catalogue.DATASETS[name]
+    assert all(source.startswith("https://") for source in dataset.sources)
+    assert len(dataset.classes) == 10

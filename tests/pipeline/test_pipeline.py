@@ -1,0 +1,196 @@
+"""The pipeline under real DVC: what runs when, and what it leaves behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from projects import SMALL, Project, edit_params, new_checkout
+
+STAGES = ["download", "prepare", "train_a", "train_b", "transfer", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def small(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy for this file, whose tests edit it and put it back."""
+    return small.clone_to(tmp_path_factory.mktemp("small") / "project")
+
+
+def kept_in_git(project: Project) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for folder in ("metrics", "data", "models")
+        for path in sorted((project.root / folder).rglob("*"))
+        if path.is_file() and path.suffix not in (".npy", ".keras") and "raw/" not in str(path)
+    } | {"dvc.lock": (project.root / "dvc.lock").read_bytes()}
+
+
+def test_second_repro_runs_nothing(project: Project) -> None:
+    assert project.repro() == []
+    assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_clean_second_run_elsewhere_without_git_gives_the_same_bytes(
+    small: Project, raw: Path, tmp_path: Path
+) -> None:
+    # Another folder, another source of the raw files, a path with spaces, and no git at all.
+    other = new_checkout(tmp_path / "a folder" / "without git", git=False)
+    edit_params(other.root / "params.yaml", SMALL | {"dataset.sources": f"['{raw}']"})
+    assert other.repro(HEADSTART_MIRROR="") == STAGES
+    assert kept_in_git(other) == kept_in_git(small)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        ("transfer.strategy", "finetune", {"transfer", "evaluate"}),
+        ("target_training.epochs", "3", {"train_b", "transfer", "evaluate"}),
+        ("train_b.overrides", "{epochs: 3}", {"train_b", "evaluate"}),
+        ("source_training.epochs", "3", {"train_a", "evaluate"}),
+        ("evaluate.alpha", "0.01", {"evaluate"}),
+        ("dataset.test_size", "900", {"prepare"}),
+        ("tasks.target_classes", "[bag, boot]", {"prepare"}),
+        ("dataset.sources", "[/nowhere]", set()),
+        ("seed", "1", {"train_a", "train_b", "transfer", "evaluate"}),
+    ],
+)
+def test_edited_parameters_rerun_only_the_stages_that_read_them(
+    small: Project, key: str, value: str, stages: set[str]
+) -> None:
+    before = small.read("params.yaml")
+    try:
+        edit_params(small.root / "params.yaml", {key: value})
+        assert small.changed() == stages
+    finally:
+        (small.root / "params.yaml").write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "stages"),
+    [
+        ("src/headstart/reporting/templates/report.html", "<!-- -->", {"evaluate"}),
+        ("src/headstart/tracking/__init__.py", "\n# A comment.\n", set()),
+        ("src/headstart/params/fields.py", "\nNEW_KEY = 1\n", set()),
+        ("src/headstart/params/reading.py", "\nNEW_KEY = 1\n", set()),
+        ("src/headstart/project/check.py", "\nNEW_KEY = 1\n", set()),
+        ("src/headstart/cli.py", "\nNEW_KEY = 1\n", set()),
+        ("src/headstart/reporting/page.py", "\n# A comment.\n", {"evaluate"}),
+        ("src/headstart/transfer/graft.py", "\n# A comment.\n", {"transfer", "evaluate"}),
+        ("src/headstart/learning/fit.py", "\n#\n", {"train_a", "train_b", "transfer", "evaluate"}),
+    ],
+)
+def test_edited_code_reruns_only_the_stages_that_use_it(
+    small: Project, file: str, text: str, stages: set[str]
+) -> None:
+    path = small.root / file
+    before = path.read_text()
+    try:
+        path.write_text(before + text)
+        assert small.changed() == stages
+    finally:
+        path.write_text(before)
+
+
+def test_edited_transfer_reruns_transfer_and_evaluate_and_going_back_trains_nothing(
+    project: Project,
+) -> None:
+    before = kept_in_git(project)
+    project.set(transfer__strategy="gradual")
+    assert project.repro() == ["transfer", "evaluate"]
+    assert kept_in_git(project) != before
+    project.set(transfer__strategy="frozen")
+    assert project.repro() == []
+    assert kept_in_git(project) == before
+
+
+def test_test_size_alone_trains_nothing(project: Project) -> None:
+    project.set(dataset__test_size="900")
+    assert project.repro() == ["prepare", "evaluate"]
+
+
+def test_branch_with_other_epochs_shows_its_difference_in_accuracy_first(project: Project) -> None:
+    project.run("git", "switch", "-q", "-c", "longer")
+    project.set(target_training__epochs="4")
+    assert project.repro() == ["train_b", "transfer", "evaluate"]
+    project.commit("Train longer")
+    # DVC sorts by name: the baseline's accuracy leads, the gain heads the comparison's block.
+    shown = [line.split() for line in project.run("dvc", "metrics", "diff", "main").splitlines()]
+    names = [row[1] for row in shown[1:] if len(row) > 1]
+    assert names[0] == "baseline.accuracy"
+    compared = [name for name in names if name.startswith("comparison.")]
+    assert compared[0] == "comparison.accuracy_gain"
+    diff = json.loads(project.run("dvc", "metrics", "diff", "main", "--json"))
+    # Both arms got the same new budget.
+    assert diff["metrics/metrics.json"]["cost.baseline.updates"]["diff"] > 0
+    assert "target_training.epochs" in project.run("dvc", "params", "diff", "main")
+    assert project.record["comparison"]["fair"] is True
+
+
+def test_override_of_one_arm_is_told_as_unfair(project: Project) -> None:
+    project.set(train_b__overrides="{epochs: 4}")
+    said = project.run("dvc", "repro")
+    assert project.record["comparison"]["fair"] is False
+    assert "epochs: baseline 4, transfer 2" in " ".join(said.split())
+
+
+def test_three_target_classes_make_a_softmax_and_a_verdict(project: Project) -> None:
+    project.set(
+        tasks__target_classes="[pullover, coat, 6]",
+        network__name="cnn",
+        network__units="[]",
+    )
+    text = project.read("params.yaml").replace("  units: []\n", "  filters: [4]\n  dense: [8]\n")
+    (project.root / "params.yaml").write_text(text)
+    said = project.run("dvc", "repro")
+    record = project.record
+    assert record["comparison"]["verdict"] in said
+    # 8 weights and a bias for each of the three classes.
+    assert record["cost"]["transfer"]["trainable_parameters"] == 27
+    assert 0.5 < record["baseline"]["auc"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("tasks.target_classes", "[sandal, boat]", "there is no class 'boat'"),
+        ("tasks.target_classes", "[0, 1, 2, 3, 4, 5, 6, 7, 8]", "for the source task"),
+        ("source_training.learning_rate", "0", "source_training.learning_rate: 0 must be greater"),
+        ("dataset.valid_size", "70000", "dataset.valid_size: 70000"),
+        ("dataset.train_size", "59500", "dataset.train_size: 59500"),
+    ],
+)
+def test_impossible_parameters_end_in_one_message(
+    small: Project, tmp_path: Path, key: str, value: str, said: str
+) -> None:
+    project = small.clone_to(tmp_path / "project")
+    edit_params(project.root / "params.yaml", {key: value})
+    shown = project.run("python", "stages/prepare.py", status=1)
+    assert said in shown
+    assert "Traceback" not in shown
+    assert shown.startswith("error: ")
+
+
+def test_stage_runs_the_library_of_its_own_checkout(small: Project, tmp_path: Path) -> None:
+    project = small.clone_to(tmp_path / "project")
+    path = project.root / "src/headstart/data/tasks.py"
+    marked = path.read_text().replace("def split(", "print('this checkout')\n\n\ndef split(")
+    path.write_text(marked)
+    # As an editable install of another checkout would have it.
+    assert "this checkout" in project.run(
+        "python", "stages/prepare.py", PYTHONPATH=str(small.root / "src")
+    )
+
+
+def test_stage_outside_the_environment_says_what_to_do(small: Project) -> None:
+    shown = small.run("python", "-S", "stages/prepare.py", status=1)
+    assert "source .venv/bin/activate" in shown
+
+
+def test_show_prints_what_evaluate_printed(small: Project, tmp_path: Path) -> None:
+    shown = small.run("python", "-m", "headstart.cli", "show", PYTHONPATH="src")
+    said = small.run(
+        "python", "stages/evaluate.py", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/other.db"
+    )
+    # The source's interval apart, whose number of test images git does not hold.
+    assert shown.splitlines()[-4:] == said.splitlines()[-4:]
+    assert "Verdict: " in shown
+    assert small.run("git", "status", "--porcelain", "--", "metrics", "reports") == ""

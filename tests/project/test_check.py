@@ -1,0 +1,173 @@
+"""`headstart check` tells beforehand what a run will do, and what would stop it."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from images import blobs, save
+from own_projects import Own, new
+from projects import ROOT, edit_params
+
+from headstart.learning import kinds
+from headstart.params import sections
+from headstart.project import check
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Own:
+    """A project on digits whose data is prepared and cached."""
+    os.environ.setdefault("HEADSTART_TEST_RAW", "/nowhere")
+    project = new(tmp_path_factory.mktemp("check") / "project", dataset="digits")
+    project.repro("prepare")
+    return project
+
+
+def said_of(project: Own, *options: str, status: int = 0) -> str:
+    return project.run("python", "-m", "headstart.cli", "check", *options, status=status)
+
+
+def test_what_will_run_is_told_with_the_sizes_that_prepare_makes(prepared: Own) -> None:
+    said = said_of(prepared)
+    for role in ("source", "target"):
+        for part in ("train", "valid", "test"):
+            labels = np.load(prepared.root / f"data/prepared/{role}/{part}_labels.npy")
+            assert f"{role} {part}: {len(labels)} images" in said
+    assert "nothing stands in the way" in said
+
+
+def test_check_starts_without_tensorflow(prepared: Own) -> None:
+    code = (
+        "import sys; from pathlib import Path; from headstart.project import check\n"
+        "assert not check.check(Path('.')).problems\n"
+        "print(sorted({'tensorflow', 'keras', 'mlflow', 'sklearn', 'dvc'} & {*sys.modules}))"
+    )
+    assert prepared.run("python", "-c", code).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("shape", "network", "units", "parameters"),
+    [
+        (
+            (28, 28),
+            {"name": "mlp", "units": (300, 100, 50, 50, 50), "activation": "selu"},
+            1,
+            275_801,
+        ),
+        (
+            (9, 8, 3),
+            {"name": "cnn", "filters": (4, 6), "dense": (5,), "activation": "relu"},
+            3,
+            477,
+        ),
+    ],
+)
+def test_parameters_are_counted_as_keras_counts_them(
+    shape: tuple[int, ...], network: dict[str, Any], units: int, parameters: int
+) -> None:
+    kind = sections.Mlp if network["name"] == "mlp" else sections.Cnn
+    backbone, head, _ = kinds.weights(shape, kind(**network), units=units)
+    assert backbone + head == parameters
+
+
+ONE_EPOCH = (
+    "{strategy: gradual, frozen_fraction: 0.5, unfrozen_learning_rate: 0.1, overrides: {epochs: 1}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seed", "many", "seed: 'many' is text"),
+        ("tasks.target_classes", "[8, 19]", "there is no class 19"),
+        ("dataset.train_size", "1700", "dataset.train_size: 1700 is more than there are"),
+        ("dataset.test_size", "0.0001", "is no image"),
+        ("dataset.split", "folders", "dataset.split: folders needs train, valid and test"),
+        (
+            "network",
+            "{name: cnn, filters: [4, 4, 4, 4], dense: [], activation: relu}",
+            "network.filters: [4, 4, 4, 4] halves images of 8 x 8 pixels too often",
+        ),
+        ("source_training.from", "models/own/none.keras", "models/own/none.keras: there is no"),
+        ("transfer", ONE_EPOCH, "gradual needs at least 2 epochs"),
+    ],
+)  # fmt: skip
+def test_what_would_stop_a_run_is_told_and_fails(
+    prepared: Own, key: str, value: str, said: str
+) -> None:
+    path = prepared.root / "params.yaml"
+    before = path.read_text()
+    try:
+        edit_params(path, {key: value})
+        report = check.check(prepared.root)
+    finally:
+        path.write_text(before)
+    assert said in "\n".join(report.problems)
+
+
+def test_difference_between_the_arms_is_told(prepared: Own) -> None:
+    path = prepared.root / "params.yaml"
+    before = path.read_text()
+    try:
+        edit_params(path, {"train_b.overrides": "{epochs: 3}"})
+        report = check.check(prepared.root)
+    finally:
+        path.write_text(before)
+    assert "not a fair comparison: epochs differ between the arms" in report.warnings
+
+
+def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> None:
+    project = new(tmp_path / "own", data=blobs(tmp_path / "photos", ["a", "b", "c", "d"]))
+    report = check.check(project.root)
+    assert "data: own, 48 images of 12 x 12, 4 classes" in report.lines
+    assert not report.problems
+    save(project.root / "data/own/photos/a/large.png", np.ones((30, 30), np.uint8))
+    assert "has images of 2 sizes" in "\n".join(check.check(project.root).problems)
+    (project.root / "data/own/photos/a/large.png").write_text("no image")
+    assert "large.png: is no PNG or JPEG" in "\n".join(check.check(project.root).problems)
+
+
+def test_silently_damaged_cache_is_found_named_and_mended(prepared: Own, tmp_path: Path) -> None:
+    project = Own(prepared.clone_to(tmp_path / "project").root)
+    assert "0 damaged" in said_of(project, "--cache")
+    victim = next(
+        path
+        for path in (project.root / ".dvc/cache/files/md5").glob("??/*")
+        if path.stat().st_size > 10_000
+    )
+    when = victim.stat()
+    content = bytearray(victim.read_bytes())
+    content[5000] ^= 1
+    victim.chmod(0o644)
+    victim.write_bytes(content)
+    os.utime(victim, ns=(when.st_atime_ns, when.st_mtime_ns))
+    victim.chmod(0o444)
+    # DVC itself sees nothing.
+    assert "up to date" in project.run("dvc", "status", "prepare")
+    said = said_of(project, "--cache", status=1)
+    assert str(victim) in said
+    assert "1 damaged" in said
+    # The command that the message gives mends it.
+    command = next(line for line in said.splitlines() if "cp -f" in line).split(": ")[-1]
+    project.run("sh", "-c", command)
+    assert "0 damaged" in said_of(project, "--cache")
+
+
+def test_check_takes_seconds(prepared: Own) -> None:
+    start = time.monotonic()
+    check.check(prepared.root)
+    assert time.monotonic() - start < 5
+
+
+def test_committed_parameters_pass_their_own_check(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/fashion_mnist").symlink_to(raw)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    report = check.check(tmp_path)
+    assert report.problems == []
+    shown = "\n".join(report.lines)
+    assert "target test: 967 images (sandal: 485, shirt: 482)" in shown
+    assert "baseline: 275,801 trainable of 275,801 parameters, 805 updates" in shown
+    assert "transfer: 51 trainable of 275,801 parameters" in shown

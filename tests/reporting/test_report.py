@@ -1,0 +1,345 @@
+"""Figures are equal to the byte, the terminal summary survives any terminal."""
+
+import io
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from headstart.core import artefacts
+from headstart.judging import scores, verdict
+from headstart.reporting import figures, style, tables, terminal
+
+NAMES = ["sandal", "shirt"]
+HISTORY = [
+    {"arm": arm, "epoch": epoch, "loss": 1 / epoch, "accuracy": 1 - 0.1 / epoch}
+    | {"val_loss": 1.1 / epoch, "val_accuracy": 0.98 - 0.1 / epoch}
+    for arm in ("source", "baseline", "transfer")
+    for epoch in (1, 2, 3)
+]
+SCORES = {"balanced_accuracy": 0.99, "majority_rate": 0.5016, "loss": 0.0213, "log_loss": 0.0213}
+RECORD: dict[str, Any] = {
+    "comparison": {
+        "accuracy_gain": -0.0083,
+        "accuracy_gain_low": -0.0145,
+        "accuracy_gain_high": -0.0021,
+        "mcnemar_p": 0.0078,
+        "verdict": "baseline better",
+        "fair": True,
+    },
+    "baseline": {"accuracy": 963 / 967, **SCORES, "auc": 0.9998},
+    "transfer": {"accuracy": 955 / 967, **SCORES, "auc": None},
+    "source": {"accuracy": 0.85, **SCORES, "auc": 0.98},
+    "cost": {
+        "baseline": {"trainable_parameters": 275801, "updates": 805, "flops": 42_390_000_000},
+        "transfer": {"trainable_parameters": 51, "updates": 805, "flops": None},
+    },
+}
+TEST_IMAGES = {"baseline": 967, "transfer": 967, "source": 4033}
+
+
+def answered(count: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(4)
+    actual = generator.integers(0, 2, count)
+    noise = generator.normal(0, 0.4, (2, count))
+    return actual, *np.clip(actual + noise, 0, 1)
+
+
+def text_of(figure: Figure) -> str:
+    from matplotlib.text import Text
+
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def printed(record: dict[str, Any], *, reason: str = "Because.", **options: Any) -> str:
+    file = io.StringIO()
+    terminal.summary(
+        record, reason=reason, test_images=TEST_IMAGES, confidence=0.95, file=file, **options
+    )
+    return file.getvalue()
+
+
+def every_figure() -> dict[str, Figure]:
+    actual, baseline, transfer = answered()
+    pair = scores.answers(baseline), scores.answers(transfer)
+    return {
+        "learning_curves": figures.learning_curves(HISTORY),
+        "confusion": figures.confusion_matrices(actual, *pair, classes=NAMES),
+        "roc": figures.roc(actual, baseline, transfer),
+        "misclassified": figures.misclassified(
+            np.linspace(0, 1, 60 * 28 * 28).reshape(60, 28, 28),
+            actual,
+            baseline,
+            transfer,
+            chosen=verdict.misclassified(actual, *pair, limit=6),
+            classes=NAMES,
+        ),
+    }
+
+
+def test_equal_figures_give_equal_bytes_whatever_matplotlibrc_says(tmp_path: Path) -> None:
+    import matplotlib
+
+    for name, figure in every_figure().items():
+        style.write_png(tmp_path / f"{name}-1.png", figure)
+    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 30}):
+        for name, figure in every_figure().items():
+            style.write_png(tmp_path / f"{name}-2.png", figure)
+            first = (tmp_path / f"{name}-1.png").read_bytes()
+            assert first == (tmp_path / f"{name}-2.png").read_bytes(), name
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".png"] * 8
+    with Image.open(tmp_path / "roc-1.png") as image:
+        assert "Software" not in image.info
+
+
+def test_learning_curves_show_both_arms_and_not_the_source() -> None:
+    figure = figures.learning_curves(HISTORY)
+    loss, accuracy = figure.axes
+    assert len(loss.lines) == len(accuracy.lines) == 4
+    assert [line.get_linestyle() for line in loss.lines] == ["--", "-"] * 2
+    colours = [line.get_color() for line in accuracy.lines]
+    assert colours == [style.COLOURS["baseline"]] * 2 + [style.COLOURS["transfer"]] * 2
+    assert np.asarray(accuracy.lines[1].get_ydata()).tolist() == [
+        row["val_accuracy"] for row in HISTORY[3:6]
+    ]
+
+
+def test_learning_curves_take_text_and_what_is_missing(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{**row} for row in HISTORY]
+    rows[4]["val_loss"] = None
+    artefacts.write_table(tmp_path / "history.csv", rows)
+    figure = figures.learning_curves(artefacts.read_table(tmp_path / "history.csv"))
+    assert np.isnan(np.asarray(figure.axes[0].lines[1].get_ydata(), float)).tolist() == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_confusion_matrices_count_actual_by_answered() -> None:
+    actual = np.array([0, 0, 0, 1, 1])
+    figure = figures.confusion_matrices(
+        actual, np.array([0, 0, 1, 1, 1]), np.array([1, 1, 1, 1, 1]), classes=NAMES
+    )
+    left, right = figure.axes
+    assert [text.get_text() for text in left.texts] == ["2", "1", "0", "2"]
+    assert [text.get_text() for text in right.texts] == ["0", "3", "0", "2"]
+    assert left.get_title() == "baseline: 4 of 5 right"
+
+
+def test_any_class_name_can_be_drawn(tmp_path: Path) -> None:
+    names = ["$broken{", "x" * 200, "ein schöner Schuh"]
+    actual = np.array([0, 1, 2])
+    figure = figures.confusion_matrices(actual, actual, actual[::-1], classes=names)
+    style.write_png(tmp_path / "names.png", figure)
+    assert "$broken{" in text_of(figure)
+
+
+def test_roc_names_the_area_and_says_where_a_curve_is_undefined() -> None:
+    actual, baseline, transfer = answered()
+    text = text_of(figures.roc(actual, baseline, transfer))
+    assert f"baseline (area {scores.auc(actual, baseline):.4f})" in text
+    assert "transfer (undefined)" in text_of(figures.roc(np.ones(60, int), baseline, transfer))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 3)])
+def test_misclassified_images_name_the_answers_of_both_arms(shape: tuple[int, ...]) -> None:
+    figure = figures.misclassified(
+        np.zeros((2, *shape), np.float32),
+        np.array([1, 0]),
+        np.array([[0.25], [0.1]]),
+        np.array([[0.8], [0.1]]),
+        chosen=np.array([0]),
+        classes=NAMES,
+    )
+    text = text_of(figure)
+    for part in ("actual: shirt", "✗ baseline: sandal 75%", "✓ transfer: shirt 80%"):
+        assert part in text
+
+
+def test_a_diverged_model_is_drawn_and_told_without_nan(tmp_path: Path) -> None:
+    actual, baseline, _ = answered(6)
+    pictures = figures.draw(
+        tmp_path,
+        history=[row | {"val_loss": math.nan, "val_accuracy": math.nan} for row in HISTORY],
+        images=np.zeros((6, 4, 4)),
+        actual=actual,
+        baseline_probabilities=baseline,
+        transfer_probabilities=np.full(6, math.nan),
+        classes=NAMES,
+    )
+    assert not any("nan" in picture.alt for picture in pictures)
+    assert "transfer unknown" in pictures[0].alt
+
+
+def test_no_misclassified_image_is_said_in_words(tmp_path: Path) -> None:
+    nothing = np.empty(0, int)
+    figure = figures.misclassified(
+        np.zeros((1, 8, 8)), np.ones(1, int), np.ones(1), np.ones(1), chosen=nothing, classes=NAMES
+    )
+    assert "every test image right" in text_of(figure)
+    style.write_png(tmp_path / "empty.png", figure)
+
+
+def test_roc_rows_stay_few_and_keep_both_ends() -> None:
+    actual, baseline, transfer = answered(5000)
+    rows = tables.roc_rows(actual, baseline, transfer)
+    for arm in style.ARMS:
+        points = [
+            (row["false_positive_rate"], row["true_positive_rate"])
+            for row in rows
+            if row["arm"] == arm
+        ]
+        assert 50 < len(points) <= 200
+        assert points[0] == (0, 0)
+        assert points[-1] == (1, 1)
+        assert points == sorted(points)
+
+
+def test_an_undefined_roc_has_a_row_without_rates(tmp_path: Path) -> None:
+    rows = tables.roc_rows(np.ones(3, int), np.ones(3), np.ones(3))
+    assert [row["arm"] for row in rows] == ["baseline", "transfer"]
+    artefacts.write_table(tmp_path / "roc.csv", rows)
+    assert (tmp_path / "roc.csv").read_text().splitlines()[1:] == ["baseline,,", "transfer,,"]
+
+
+def test_summary_tells_accuracy_interval_gain_cost_and_verdict_in_80_columns() -> None:
+    text = printed(RECORD)
+    low, high = scores.wilson(963, 967, confidence=0.95)
+    for part in (
+        "0.9959",
+        f"{low:.4f} to {high:.4f}",
+        "-0.0083 (95% interval -0.0145 to -0.0021)",
+        "p = 0.0078",
+        "275,801",
+        "42.4 billion",
+        "unknown",
+        "Verdict: baseline better",
+        "Because.",
+    ):
+        assert part in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "warning" not in text
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_summary_shows_every_difference_that_makes_a_comparison_unfair() -> None:
+    unfair = {**RECORD, "comparison": {**RECORD["comparison"], "fair": False}}
+    text = printed(unfair, unfair=["epochs: baseline 10, transfer 5", "optimizer: a, b"])
+    assert "warning: not a fair comparison: epochs: baseline 10, transfer 5" in text
+    assert text.count("warning:") == 2
+    assert "warning: not a fair comparison" in printed(unfair)
+
+
+def test_summary_is_tolerant_of_what_a_record_leaves_out() -> None:
+    bare = {key: RECORD[key] for key in ("comparison", "baseline", "transfer")}
+    bare["comparison"] = {**bare["comparison"], "mcnemar_p": None}
+    text = printed(bare)
+    assert "p = unknown" in text
+    assert "parameters" not in text
+
+
+def test_summary_prints_markup_in_names_as_it_stands() -> None:
+    assert "[red]shirt[/red]" in printed(RECORD, reason="Answers '[red]shirt[/red]'.")
+
+
+def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "print.py"
+    script.write_text(
+        "import json, sys\nfrom headstart.reporting import terminal\n"
+        "terminal.summary(json.loads(sys.argv[1]), reason='Answers \\u201cTänzer\\u201d \\u2717.',"
+        " test_images={'baseline': 967}, confidence=0.95, unfair=['data: ä'])\n"
+    )
+    for term in ("dumb", "xterm-256color"):
+        done = subprocess.run(
+            [sys.executable, script, json.dumps(RECORD)],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "TERM": term},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"Verdict: baseline better" in done.stdout
+        assert done.stdout.isascii()
+        assert b"\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (None, "unknown"),
+        (0, "0"),
+        (51_000, "51,000"),
+        (2.13e11, "213 billion"),
+        (1e12, "1 trillion"),
+    ],
+)
+def test_large_numbers_are_told_in_words(number: float | None, words: str) -> None:
+    assert tables.in_words(number) == words
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    ["transfer better", "baseline better", "no difference detected", "invalid comparison"],
+)
+def test_every_verdict_has_a_sentence(verdict: str) -> None:
+    assert tables.verdict_sentence(verdict).startswith(f"Verdict: {verdict}: ")
+
+
+def test_dvc_draws_both_arms_of_two_revisions_from_our_templates(tmp_path: Path) -> None:
+    import vl_convert
+
+    root = Path(__file__).parents[2]
+    actual, baseline, transfer = answered(40)
+    for name, rows in {
+        "history": HISTORY,
+        "roc": tables.roc_rows(actual, baseline, transfer),
+        "answers": [
+            {"actual": NAMES[one], "baseline": NAMES[int(left > 0.5)], "transfer": NAMES[one]}
+            for one, left in zip(actual, baseline, strict=True)
+        ],
+    }.items():
+        artefacts.write_table(tmp_path / f"{name}.csv", rows)
+
+    def run(*command: str) -> str:
+        return subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    dvc = str(Path(sys.executable).with_name("dvc"))
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
+    run("git", "init", "--quiet", "--initial-branch=main")
+    run(dvc, "init", "--quiet")
+    shutil.copytree(root / ".dvc" / "plots", tmp_path / ".dvc" / "plots")
+    run(dvc, "config", "core.analytics", "false")
+    plots = [
+        {f"{name}.csv": {"template": name, "x": x, "y": y, "title": f"The {name}"}}
+        for name, x, y in (
+            ("history", "epoch", "val_accuracy"),
+            ("roc", "false_positive_rate", "true_positive_rate"),
+            ("answers", "actual", "baseline"),
+        )
+    ]
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"plots": plots}))
+    run("git", "add", "--all")
+    run(*git, "commit", "--quiet", "--message", "One")
+    artefacts.write_table(tmp_path / "history.csv", [*HISTORY[:-1], HISTORY[-1] | {"val_loss": 9}])
+    drawn = json.loads(run(dvc, "plots", "diff", "main", "--json"))["data"]
+    assert set(drawn) == {"history.csv", "roc.csv", "answers.csv"}
+    for name, (plot,) in drawn.items():
+        assert sorted(plot["revisions"]) == ["main", "workspace"]
+        svg = vl_convert.vegalite_to_svg(json.dumps(plot["content"]))
+        for part in (f"The {name.removesuffix('.csv')}", "baseline", "transfer", "main"):
+            assert part in svg
+        assert "workspace" in svg
+        assert ">source<" not in svg
+        assert "NaN" not in svg

@@ -1,0 +1,97 @@
+"""The Ray engine on a real cluster against the local engine, and its refusals."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from projects import ROOT, clean_environment
+from studies import digests, values
+
+from headstart.core.errors import UserError
+from headstart.data import catalogue, idx
+from headstart.study import outputs, parameters, ray, run, store
+
+# Every arm, so that sources travel too.
+GRID: dict[str, Any] = {"labels": [10, "all"], "training": [{"steps": 60}]}
+
+
+def on_two_nodes(raw: Path, folder: Path, *options: str) -> str:
+    folder.mkdir()
+    (folder / "study.yaml").write_text(yaml.safe_dump(values(**GRID)))
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "tests/support/clusters.py",
+            raw,
+            folder,
+            folder / "study.yaml",
+            *options,
+        ],
+        env=clean_environment() | {"PYTHONPATH": str(ROOT / "src")},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def here(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of the local engine."""
+    folder = tmp_path_factory.mktemp("local")
+    study = parameters.parse(yaml.safe_dump(values(**GRID)), "study/params.yaml")
+    data = idx.load(catalogue.FASHION_MNIST, raw)
+    prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, data)
+    kept = store.Store(folder / "kept", {})
+    runner = run.Runner(prepared, kept, print, lambda: run.start(2), run.local)
+    outputs.write(folder / "tables", runner.run(), study.grid, study.statistics)
+    return folder / "tables"
+
+
+def test_two_nodes_give_the_bytes_of_the_local_engine(
+    raw: Path, here: Path, tmp_path: Path
+) -> None:
+    on_two_nodes(raw, tmp_path / "two")
+    assert digests(tmp_path / "two/tables") == digests(here)
+
+
+def test_node_that_dies_half_way_costs_no_byte(raw: Path, here: Path, tmp_path: Path) -> None:
+    said = on_two_nodes(raw, tmp_path / "killed", "--kill")
+    assert "killed a node" in said
+    assert digests(tmp_path / "killed/tables") == digests(here)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("127.0.0.1:1", "nothing answers"), ("auto", "is not HOST:PORT")],
+)
+def test_cluster_that_does_not_answer_is_said(
+    monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match=said):
+        ray.connect()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({"libraries": {"keras": "0"}}, "keras"),
+        ({"code": {"study/cells.py": "0"}}, "study/cells.py"),
+    ],
+)
+def test_worker_with_other_code_or_libraries_refuses_to_train(
+    raw: Path, theirs: dict[str, Any], said: str
+) -> None:
+    study = parameters.parse(yaml.safe_dump(values(**GRID)), "study/params.yaml")
+    data = idx.load(catalogue.FASHION_MNIST, raw)
+    prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, data)
+    same: dict[str, Any] = {"code": store.numeric_code(), "libraries": store.libraries()}
+    group = prepared.groups[0].source
+    with pytest.raises(UserError, match=f"not the driver's .{said}"):
+        ray._train_sources(ray.Study("other", prepared, **same | theirs), group)

@@ -1,0 +1,260 @@
+"""The study's tables, page, claims and MLflow run, from cells made up here: nothing is trained."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+from labbooks import new_store
+from projects import ROOT
+
+from headstart.core.errors import UserError
+from headstart.judging.verdict import BASELINE_BETTER, INVALID, TRANSFER_BETTER
+from headstart.reporting import study_figures, study_page, style
+from headstart.study import cells_table, claims, derived_table, outputs, parameters
+from headstart.study.costs import Cost
+from headstart.study.plan import Row
+
+STUDY = parameters.load(ROOT / "study/params.yaml")
+SEEDS = 12
+# Share of right answers by arm and label budget.
+SHARES = {
+    "baseline": {10: 0.6, 100: 0.8, 1000: 0.95},
+    "frozen": {10: 0.8, 100: 0.85, 1000: 0.86},
+    "finetune": {10: 0.8, 100: 0.9, 1000: 0.95},
+}
+
+
+def made(
+    task: str = "sandal_shirt",
+    network: str = "mlp",
+    training: str = "epochs=5",
+    shift: int = 0,
+    shares: Any = SHARES,
+) -> list[cells_table.Cells]:
+    """Cells whose answers are right with the given shares, drawn anew for each seed."""
+    found = []
+    for arm, by_labels in shares.items():
+        for labels, share in by_labels.items():
+            draws = np.random.default_rng(labels)
+            actual = np.arange(200) % 2
+            right = draws.random((SEEDS, 200)) < share
+            cost = Cost(100, labels, 1000 * labels, 5000 * labels, 0 if arm == "baseline" else 9)
+            found.append(
+                cells_table.Cells(
+                    row=Row(task, shift, network, training, labels, arm),
+                    answers=np.where(right, actual, 1 - actual),
+                    right=right,
+                    finite=np.ones(SEEDS, dtype=bool),
+                    learning_rates=(0.001,) * SEEDS,
+                    validation_labels=0,
+                    cost=cost,
+                )
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: Any) -> Path:
+    """A project with the outputs of a made-up study of two networks."""
+    root = tmp_path_factory.mktemp("written")
+    (root / "study").mkdir()
+    shutil.copy(ROOT / "study/params.yaml", root / "study/params.yaml")
+    cells = made() + made(network="cnn") + made(shift=4) + made(network="cnn", shift=4)
+    for section in ("grid", "claims"):
+        outputs.write(
+            root / "metrics/study" / section, cells, getattr(STUDY, section), STUDY.statistics
+        )
+    return root
+
+
+def test_verdicts_are_told_for_ranges_of_neighbouring_budgets() -> None:
+    found = cells_table.curves(made())
+    summary = cells_table.summary_rows(found, STUDY.statistics)
+    verdicts = derived_table.verdict_rows(found, summary, STUDY.statistics)
+    frozen = [row for row in verdicts if row["arm"] == "frozen"]
+    assert [(r["from_labels"], r["to_labels"], r["verdict"]) for r in frozen] == [
+        (10, 100, TRANSFER_BETTER),
+        (1000, 1000, BASELINE_BETTER),
+    ]
+    assert derived_table.verdict_sentence(frozen[0]).startswith(
+        "frozen, with 10 to 100 labels: transfer better, mean gain +0."
+    )
+
+
+def test_arm_that_answers_one_class_in_half_of_its_seeds_is_an_invalid_comparison() -> None:
+    cells = made()
+    cells[3].answers[: SEEDS // 2] = 1
+    cells[3].right[: SEEDS // 2] = np.arange(200) % 2 == 1
+    found = cells_table.curves(cells)
+    summary = cells_table.summary_rows(found, STUDY.statistics)
+    row = next(row for row in summary if (row["arm"], row["labels"]) == ("frozen", 10))
+    assert row["degenerate"] == SEEDS // 2
+    assert row["mean"] == pytest.approx(cells[3].accuracies.mean())
+    verdicts = derived_table.verdict_rows(found, summary, STUDY.statistics)
+    assert verdicts[0]["verdict"] == INVALID
+
+
+def test_holm_counts_the_arms_and_budgets_of_one_task_and_training_budget() -> None:
+    alone = cells_table.summary_rows(cells_table.curves(made()), STUDY.statistics)
+    both = cells_table.summary_rows(
+        cells_table.curves(made() + made(training="steps=9")), STUDY.statistics
+    )
+    assert [row["p_adjusted"] for row in both[:9]] == [row["p_adjusted"] for row in alone]
+    smallest = min(row["p"] for row in alone if row["p"] != "")
+    assert min(r["p_adjusted"] for r in alone if r["p"] != "") == pytest.approx(6 * smallest)
+
+
+def test_answer_says_how_many_labels_transfer_saves() -> None:
+    found = cells_table.curves(made())
+    derived = derived_table.derived_rows(found, STUDY.statistics)
+    (line,) = derived_table.sentences(found, derived, confidence=0.95)
+    assert line.startswith("sandal and shirt (mlp): with 10 labels and 5 epochs, transfer (")
+    assert "saves" in line
+    assert "95 % interval" in line
+
+
+def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:
+    cells = [
+        cells_table.Cells(
+            row=one.row,
+            answers=one.answers[:1],
+            right=one.right[:1],
+            finite=one.finite[:1],
+            learning_rates=one.learning_rates[:1],
+            validation_labels=0,
+            cost=one.cost,
+        )
+        for one in made()
+    ]
+    outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    row = outputs.read(tmp_path / "summary.csv")[3]
+    assert row["low"] == row["gain_high"] == row["p"] == ""
+    outputs.write_page(tmp_path, STUDY.statistics)
+
+
+def test_page_begins_with_the_answer_and_shows_the_pictures(written: Path) -> None:
+    page = outputs.write_page(written / "metrics/study/grid", STUDY.statistics).read_text()
+    assert page.splitlines()[2].startswith("**sandal and shirt (mlp): with 10 labels")
+    for name in ("label_efficiency", "paired_differences", "cost"):
+        assert f"({name}.png)" in page
+        assert (written / f"metrics/study/grid/{name}.png").stat().st_size > 10_000
+
+
+def test_page_as_html_needs_no_other_file_and_takes_no_html_from_names(
+    written: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(written / "metrics/study/grid", tmp_path / "grid")
+    page = outputs.write_page(folder, STUDY.statistics)
+    page.write_text(page.read_text() + "\n<script>alert(1)</script>\n")
+    study_page.write(tmp_path / "study.html", page)
+    html = (tmp_path / "study.html").read_text()
+    assert html.count('src="data:image/png;base64,') == len(list(folder.glob("*.png")))
+    assert "<table>" in html
+    assert "<script>" not in html
+    assert "http" not in html.replace("http-equiv", "")
+
+
+def test_equal_cells_give_equal_bytes(written: Path, tmp_path: Path) -> None:
+    cells = made() + made(network="cnn") + made(shift=4) + made(network="cnn", shift=4)
+    outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    for file in tmp_path.iterdir():
+        assert file.read_bytes() == (written / "metrics/study/grid" / file.name).read_bytes()
+
+
+def test_heat_map_of_pairs_is_drawn(tmp_path: Path) -> None:
+    cells = made() + made(task="sandal_bag") + made(task="shirt_bag")
+    summary = cells_table.summary_rows(cells_table.curves(cells), STUDY.statistics)
+    style.write_png(tmp_path / "p.png", study_figures.pairs(summary, arm="frozen", labels=10))
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.3, 0.5, "supported"),
+        (0.0, 0.2, "not supported"),
+        (0.1, 0.5, "undetermined"),
+        (float("nan"), float("nan"), "undetermined"),
+    ],
+)
+def test_claim_is_judged_by_where_its_interval_lies(low: Any, high: Any, expected: Any) -> None:
+    assert claims.judged(low, high, wanted=0.25) == expected
+
+
+def test_claim_without_limits_fails_with_one_case() -> None:
+    assert claims.overall(["supported", "supported"]) == "supported"
+    assert claims.overall(["supported", "not supported"]) == "not supported"
+    assert claims.overall(["supported", "undetermined"]) == "undetermined"
+
+
+def test_claims_are_answered_from_the_tables(written: Path) -> None:
+    path = written / "docs/claims.md"
+    folder = written / "metrics/study/claims"
+    claims.write(path, folder, STUDY.claims, STUDY.statistics)
+    text = path.read_text()
+    assert (
+        "## 1. Transfer gives 0.99 where normal training gives 0.50\n\n**Not supported.**" in text
+    )
+    assert "Trainable parameters: not supported" in text
+    assert "**Not supported where images stay" in text
+    assert "What the study cannot tell" in text
+
+
+def test_committed_claims_are_those_of_the_committed_tables(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    folder = Path("metrics/study/claims")
+    if not (ROOT / folder / "summary.csv").is_file():
+        pytest.skip("make claims has not run in this checkout")
+    (tmp_path / "docs").mkdir()
+    if (ROOT / claims.SECONDS).is_file():
+        shutil.copy(ROOT / claims.SECONDS, tmp_path / claims.SECONDS)
+    # The page names its pictures by the folder that it was handed.
+    monkeypatch.chdir(ROOT)
+    claims.write(tmp_path / "docs/claims.md", folder, STUDY.claims, STUDY.statistics)
+    assert (tmp_path / "docs/claims.md").read_text() == (ROOT / "docs/claims.md").read_text()
+
+
+def test_study_is_one_run_in_mlflow_however_often_it_is_published(
+    written: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    from headstart.tracking import studies
+
+    new_store(tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    run_id, new = studies.publish(written, "grid")
+    assert new
+    assert studies.publish(written, "grid") == (run_id, False)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    run = client.get_run(run_id)
+    assert run.data.tags["headstart.kind"] == "study"
+    assert run.data.params["grid.seeds"] == str(STUDY.grid.seeds)
+    curve = client.get_metric_history(run_id, "sandal_shirt/mlp/epochs 5/frozen/mean")
+    assert [point.step for point in curve] == [10, 100, 1000]
+    assert {file.path for file in client.list_artifacts(run_id)} == {"plots", "tables"}
+
+
+def test_study_that_was_not_run_cannot_be_published(tmp_path: Path) -> None:
+    from headstart.tracking import studies
+
+    with pytest.raises(UserError, match=r"dvc repro study/dvc\.yaml"):
+        studies.publish(tmp_path, "grid")
+
+
+@pytest.mark.parametrize("stage", ["grid", "claims"])
+def test_stage_declares_every_parameter_that_acts_and_every_file_it_writes(
+    stage: str, written: Path
+) -> None:
+    made_of = yaml.safe_load((ROOT / "study/dvc.yaml").read_text())["stages"][stage]
+    (params,) = made_of["params"]
+    # The engine changes no byte.
+    other = {"grid", "claims"} - {stage}
+    assert set(params["study/params.yaml"]) == set(type(STUDY).model_fields) - {"engine"} - other
+    outs = {next(iter(out)) for out in made_of["outs"] + made_of["plots"]}
+    folder = written / "metrics/study" / stage
+    files = {f"metrics/study/{stage}/{file.name}" for file in folder.iterdir()}
+    assert outs == {name for name in files if not name.endswith(".md")}

@@ -1,0 +1,111 @@
+import pathlib
+from typing import Any
+
+import pytest
+import yaml
+
+from headstart.core.errors import UserError
+from headstart.data import catalogue
+from headstart.study import parameters, plan
+
+FILE = pathlib.Path(__file__).parents[2] / "study/params.yaml"
+
+
+def edited(**grid: Any) -> Any:
+    values = yaml.safe_load(FILE.read_text())
+    values["grid"] |= grid
+    return yaml.safe_dump(values)
+
+
+def test_committed_parameters_are_the_default_grid_of_1800_trainings() -> None:
+    grid = parameters.load(FILE).grid
+    cells = len(grid.arms) * len(grid.labels) * grid.seeds * len(grid.training)
+    assert cells == 1800
+    assert [str(budget) for budget in grid.training] == ["epochs=5", "steps=2000"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seeds", 0, "grid.seeds: 0 must be 1 or more"),
+        ("seeds", "20", "grid.seeds"),
+        ("seeds", True, "grid.seeds"),
+        ("arms", ["baseline", "magic"], "'magic' is not allowed"),
+        ("arms", ["frozen"], "baseline among them"),
+        ("arms", ["baseline", "frozen", "frozen"], "each entry once"),
+        ("labels", [], "is not a list of label budgets"),
+        ("labels", [10, 10], "names 10 more than once"),
+        ("labels", [0], "neither a number of labels nor all"),
+        ("labels", [10.5], "neither a number of labels nor all"),
+        ("labels", "every", "is not a list of label budgets"),
+        ("target_tasks", ["shirt"], "fewer than two classes"),
+        ("target_tasks", [["sandal", "shirt"], ["bag"]], "fewer than two classes"),
+        ("target_tasks", "pairs", "all_pairs"),
+        ("target_tasks", [["sandal", "shirt"], ["sandal", "shirt"]], "more than once"),
+        ("training", [], "too few entries"),
+        ("training", [{"epochs": 5, "steps": 5}], "either epochs or steps"),
+        ("training", [{}], "either epochs or steps"),
+        ("training", [{"steps": 1}], "gradual divides them"),
+        ("learning_rates", ["1e-3"], "is text"),
+        ("learning_rates", [0.0], "greater than 0"),
+        ("networks", [{"name": "rnn"}], "has the name rnn"),
+        ("sedes", 20, "is not a known key"),
+        ("shifts", [-1], "must be 0 or more"),
+    ],
+)
+def test_nonsense_is_refused_with_its_key(key: Any, value: Any, said: Any) -> None:
+    with pytest.raises(UserError) as caught:
+        parameters.parse(edited(**{key: value}), "study/params.yaml")
+    assert said in str(caught.value)
+    assert key in str(caught.value)
+    assert "study/params.yaml" in str(caught.value)
+
+
+def test_missing_key_is_named() -> None:
+    values = yaml.safe_load(FILE.read_text())
+    del values["grid"]["seeds"]
+    with pytest.raises(UserError, match=r"grid\.seeds: is missing"):
+        parameters.parse(yaml.safe_dump(values), "study/params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ({"labels": [10, 6000]}, "6000 is more than the 5125 training images of sandal_shirt"),
+        ({"labels": [1, 10]}, "too small for the 2 classes"),
+        ({"labels": [5125, "all"]}, "stands there as a number too"),
+    ],
+)
+def test_budgets_that_the_data_cannot_fill_are_refused(grid: Any, said: Any) -> None:
+    settings = parameters.parse(edited(**grid), "study/params.yaml").grid
+    asked = plan.questions(settings, catalogue.FASHION_MNIST)
+    with pytest.raises(UserError) as caught:
+        list(plan.groups(settings, asked, available={"sandal_shirt": 5125}, group_size=10))
+    assert said in str(caught.value)
+
+
+def test_unknown_class_is_refused() -> None:
+    grid = parameters.parse(edited(target_tasks=["sandal", "hat"]), "study/params.yaml").grid
+    with pytest.raises(UserError, match="'hat'"):
+        plan.questions(grid, catalogue.FASHION_MNIST)
+
+
+def test_one_task_may_stand_without_a_list_around_it() -> None:
+    one = parameters.parse(edited(target_tasks=["sandal", "shirt"]), "p").grid
+    listed = parameters.parse(edited(target_tasks=[["sandal", "shirt"]]), "p").grid
+    assert one == listed
+
+
+def test_all_pairs_of_ten_classes_are_45_tasks() -> None:
+    grid = parameters.parse(edited(target_tasks="all_pairs"), "p").grid
+    assert len(plan.questions(grid, catalogue.FASHION_MNIST)) == 45
+
+
+def test_networks_of_one_kind_are_told_apart_by_their_widths() -> None:
+    networks = [
+        {"name": "mlp", "units": [10], "activation": "selu"},
+        {"name": "mlp", "units": [20, 5], "activation": "selu"},
+        {"name": "cnn", "filters": [4], "dense": [], "activation": "relu"},
+    ]
+    grid = parameters.parse(edited(networks=networks), "p").grid
+    assert parameters.network_labels(grid.networks) == ("mlp_10", "mlp_20_5", "cnn")

@@ -1,0 +1,141 @@
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from headstart.core.errors import UserError
+from headstart.core.parts import Part
+from headstart.data import catalogue
+from headstart.study import parameters, plan
+
+FILE = pathlib.Path(__file__).parents[2] / "study/params.yaml"
+LABELS = np.array([0] * 30 + [1] * 20 + [2] * 7)
+
+
+def budget(**amount: Any) -> Any:
+    return parameters.Budget.model_validate(amount)
+
+
+def grid(**changes: Any) -> Any:
+    values = yaml.safe_load(FILE.read_text())
+    values["grid"] |= changes
+    return parameters.parse(yaml.safe_dump(values), "study/params.yaml").grid
+
+
+def test_every_budget_is_balanced_with_the_remainder_in_the_lowest_classes() -> None:
+    order = plan.subset(LABELS, classes=3, seed=3, task="t")
+    for count in range(1, 22):
+        held = np.bincount(LABELS[order[:count]], minlength=3)
+        expected = [count // 3 + (one < count % 3) for one in range(3)]
+        assert held.tolist() == expected
+    assert sorted(order) == list(range(len(LABELS)))
+
+
+def test_all_is_the_whole_unbalanced_set_and_exhausted_classes_step_aside() -> None:
+    order = plan.subset(LABELS, classes=3, seed=3, task="t")
+    assert np.bincount(LABELS[order[:30]], minlength=3).tolist() == [12, 11, 7]
+
+
+def test_subsets_differ_between_seeds_and_tasks_and_repeat_within() -> None:
+    one = plan.subset(LABELS, classes=3, seed=3, task="t")
+    assert (one == plan.subset(LABELS, classes=3, seed=3, task="t")).all()
+    assert (one != plan.subset(LABELS, classes=3, seed=4, task="t")).any()
+    assert (one != plan.subset(LABELS, classes=3, seed=3, task="u")).any()
+
+
+def test_epochs_are_permutations_whose_last_batch_is_smaller() -> None:
+    made = plan.batches(budget(epochs=3), count=70, batch_size=32, seed=1, task="t")
+    assert made.shape == (9, 32)
+    for epoch in made.reshape(3, 96):
+        assert sorted(epoch[:70]) == list(range(70))
+        assert (epoch[70:] == plan.EMPTY).all()
+    assert (made[0] != made[3]).any()
+
+
+def test_steps_are_a_stream_of_permutations_in_full_batches_stopped_after_exactly_n() -> None:
+    made = plan.batches(budget(steps=11), count=70, batch_size=32, seed=1, task="t")
+    assert made.shape == (11, 32)
+    stream = made.reshape(-1)
+    for start in range(0, 5 * 70, 70):
+        assert sorted(stream[start : start + 70]) == list(range(70))
+    assert len(set(stream[350:])) == 2
+
+
+@pytest.mark.parametrize("amount", [{"epochs": 4}, {"steps": 9}])
+def test_fewer_labels_than_a_batch_make_a_batch_of_all_of_them(amount: Any) -> None:
+    made = plan.batches(budget(**amount), count=10, batch_size=32, seed=1, task="t")
+    assert made.shape == (next(iter(amount.values())), 10)
+    assert all(sorted(batch) == list(range(10)) for batch in made)
+
+
+def test_first_epochs_do_not_depend_on_how_many_follow() -> None:
+    short = plan.batches(budget(epochs=2), count=40, batch_size=32, seed=1, task="t")
+    long = plan.batches(budget(epochs=5), count=40, batch_size=32, seed=1, task="t")
+    assert (long[: len(short)] == short).all()
+
+
+def test_gradual_keeps_at_least_one_and_never_all_of_its_budget_frozen() -> None:
+    def frozen(fraction: Any, **amount: Any) -> Any:
+        return plan.frozen_steps(
+            budget(**amount), count=70, batch_size=32, frozen_fraction=fraction
+        )
+
+    assert frozen(0.5, steps=2000) == 1000
+    assert frozen(0.01, epochs=5) == 3
+    assert frozen(0.99, epochs=5) == 12
+
+
+def test_images_move_within_the_shift_and_lose_nothing_that_fits() -> None:
+    images = np.zeros((200, 9, 9), dtype=np.uint8)
+    images[:, 4, 4] = 7
+    moved = plan.shifted(Part(images, np.zeros(200)), shift=2, task="t", name="test").images
+    assert (moved.sum(axis=(1, 2)) == 7).all()
+    places = np.argwhere(moved == 7)[:, 1:]
+    assert places.min() == 2
+    assert places.max() == 6
+    assert len(np.unique(places, axis=0)) == 25
+
+
+def test_shift_of_zero_leaves_the_images_alone() -> None:
+    part = Part(np.ones((2, 3, 3)), np.zeros(2))
+    assert plan.shifted(part, shift=0, task="t", name="test") is part
+
+
+def test_groups_of_fewer_seeds_are_the_first_groups_of_more() -> None:
+    def names(seeds: Any) -> Any:
+        settings = grid(seeds=seeds)
+        asked = plan.questions(settings, catalogue.FASHION_MNIST)
+        found = plan.groups(settings, asked, available={"sandal_shirt": 5125}, group_size=10)
+        return {group.name for group in found}
+
+    assert len(names(20)) == 180
+    assert names(10) < names(20)
+    assert names(13) == names(20)
+
+
+def test_searched_rates_cost_every_budget_the_same_share_of_its_labels() -> None:
+    settings = grid(learning_rates=[0.001, 0.01])
+    found = plan.label_budgets(settings, available=5125, classes=2, task="t")
+    assert [validation for _, validation in found] == [round(0.2 * labels) for labels, _ in found]
+    assert all(v == 0 for _, v in plan.label_budgets(grid(), available=5125, classes=2, task="t"))
+
+
+def test_names_of_cells_are_read_back() -> None:
+    text = "sandal_shirt/shift=4/mlp/steps=2000/labels=10/frozen/seed=3"
+    assert plan.parse_cell(text) == ("sandal_shirt", 4, "mlp", "steps=2000", 10, "frozen", 3)
+    assert plan.parse_cell(text.replace("/shift=4", ""))[1] == 0
+    for wrong in ("", "a/b", text.replace("seed=3", "seed=x"), text + "/more"):
+        with pytest.raises(UserError, match="not the name of a cell"):
+            plan.parse_cell(wrong)
+
+
+def test_number_of_steps_is_that_of_the_batches() -> None:
+    for amount in ({"epochs": 3}, {"steps": 7}):
+        for count in (10, 32, 33, 100):
+            made = plan.batches(budget(**amount), count=count, batch_size=32, seed=0, task="t")
+            assert len(made) == plan.steps(budget(**amount), count=count, batch_size=32)
+            assert made.shape[1] == min(32, count)
+    assert math.prod(made.shape) == 7 * 32

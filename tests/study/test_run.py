@@ -1,0 +1,332 @@
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from studies import digests, values
+
+from headstart.core.code import hash_of
+from headstart.core.errors import UserError
+from headstart.data import catalogue, idx
+from headstart.params.sections import Mlp
+from headstart.study import cells, costs, export, outputs, parameters, plan, run, store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def begin() -> None:
+    run.start(2)
+
+
+@pytest.fixture(scope="module")
+def published(raw: Any) -> Any:
+    return idx.load(catalogue.FASHION_MNIST, raw)
+
+
+@pytest.fixture
+def make(published: Any, tmp_path: Any) -> Any:
+    """Makes a runner of a small grid; its store is the test's own."""
+
+    def runner(folder: Any = tmp_path / "kept", said: Any = None, **grid: Any) -> Any:
+        study = parameters.parse(yaml.safe_dump(values(**grid)), "study/params.yaml")
+        prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, published)
+        said = [] if said is None else said
+        return run.Runner(prepared, store.Store(folder, {}), said.append, begin, run.local)
+
+    return runner
+
+
+def answers(found: Any) -> Any:
+    return {one.row: one.answers for one in found}
+
+
+def test_more_seeds_and_budgets_later_train_only_what_is_new_and_give_the_same(
+    make: Any, tmp_path: Any, monkeypatch: Any
+) -> None:
+    trained: list[str] = []
+    real = cells.train
+
+    def train(bench: Any, group: Any) -> Any:
+        trained.append(group.name)
+        return real(bench, group)
+
+    monkeypatch.setattr(cells, "train", train)
+    grid = {"arms": ["baseline", "frozen"], "training": [{"steps": 20}]}
+    small = make(seeds=2, labels=[10, 40], **grid).run()
+    assert len(trained) == 4
+    grown = answers(make(**grid).run())
+    assert len(trained) == len(set(trained)) == 12
+    whole = answers(make(folder=tmp_path / "other", **grid).run())
+    assert grown.keys() == whole.keys()
+    assert all((grown[row] == whole[row]).all() for row in whole)
+    assert all((one.answers == whole[one.row][:2]).all() for one in small)
+
+
+def test_finished_study_trains_nothing(make: Any, monkeypatch: Any) -> None:
+    make(arms=["baseline"]).run()
+    monkeypatch.setattr(cells, "train", None)
+    make(arms=["baseline"]).run()
+
+
+def test_damaged_group_is_trained_again(make: Any) -> None:
+    runner = make(arms=["baseline"], labels=[10])
+    before = answers(runner.run())
+    for file in runner.store.folder.rglob("*.npz"):
+        file.write_bytes(file.read_bytes()[:300])
+    after = answers(make(arms=["baseline"], labels=[10]).run())
+    assert all((before[row] == after[row]).all() for row in before)
+
+
+def test_failing_group_is_named_the_rest_goes_on_and_is_kept(make: Any, monkeypatch: Any) -> None:
+    real = cells.train
+    said: list[str] = []
+
+    def train(bench: Any, group: Any) -> Any:
+        if group.row.labels == 40 and group.row.arm == "frozen":
+            raise RuntimeError("the cat sat on it")
+        return real(bench, group)
+
+    monkeypatch.setattr(cells, "train", train)
+    grid = {"arms": ["baseline", "frozen"], "training": [{"steps": 5}], "seeds": 2}
+    with pytest.raises(UserError) as caught:
+        make(said=said, **grid).run()
+    assert "1 of 6 groups are missing" in str(caught.value)
+    assert "sandal_shirt/mlp/steps=5/labels=40/frozen" in str(caught.value)
+    assert "the cat sat on it" in str(caught.value)
+    monkeypatch.setattr(cells, "train", real)
+    said.clear()
+    assert len(make(said=said, **grid).run()) == 6
+    assert "12 trainings in 6 groups, 5 done already" in said[0]
+
+
+def test_arms_share_what_they_must(make: Any) -> None:
+    runner = make()
+    groups = {g.row.arm: g for g in runner.prepared.groups if g.row.labels == 40}
+    begin()
+    bench = runner.bench(groups["baseline"])
+    made = {arm: bench.weights(group) for arm, group in groups.items()}
+    for weights in made.values():
+        assert (weights[-2] == made["baseline"][-2]).all()
+    for own, other in zip(made["baseline"], made["random_frozen"], strict=True):
+        assert (own == other).all()
+    for arm in ("finetune", "gradual"):
+        for own, other in zip(made["frozen"], made[arm], strict=True):
+            assert (own == other).all()
+    assert (made["frozen"][0] != made["baseline"][0]).any()
+    assert (made["baseline"][0][0] != made["baseline"][0][1]).any()
+
+
+def test_diverged_cell_is_a_result_and_counted(make: Any) -> None:
+    found = make(arms=["baseline"], labels=[40], learning_rates=[1000.0]).run()
+    assert not found[1].finite.all()
+    assert found[1].degenerate[~found[1].finite].all()
+    assert np.isfinite(found[1].accuracies).all()
+
+
+def test_searched_learning_rate_is_the_one_that_validates_best(make: Any) -> None:
+    grid = {"arms": ["baseline", "frozen"], "labels": [40], "training": [{"steps": 40}]}
+    found = make(learning_rates=[1e-7, 0.05], **grid).run()
+    assert all(one.validation_labels == 8 for one in found)
+    baseline = next(one for one in found if one.row.arm == "baseline")
+    assert baseline.learning_rates.count(0.05) >= 3
+
+
+def test_too_little_memory_is_refused_before_anything_trains(make: Any, monkeypatch: Any) -> None:
+    import psutil
+
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10_000_000})
+    )
+    with pytest.raises(UserError, match="GB of memory"):
+        make()
+
+
+def test_kept_groups_are_known_by_all_that_acts_on_them(make: Any) -> None:
+    base = make()
+    group = base.prepared.groups[0]
+    keys = {base.key(group)}
+    for change in ({"batch_size": 16}, {"optimizer": "adam"}, {"learning_rates": [0.02]}):
+        other = make(**change)
+        keys.add(other.key(other.prepared.groups[0]))
+    keys.add(store.Store(Path(), {"threads": 3}).key({}))
+    keys.add(store.Store(Path(), {"threads": 4}).key({}))
+    assert len(keys) == 6
+
+
+def test_comments_and_docstrings_do_not_make_finished_groups_worthless() -> None:
+    code = 'def f(x):\n    """Says what."""\n    return x + 1\n'
+    same = "def f(x):\n    # Why.\n    'Other words.'\n\n    return x + 1\n"
+    assert hash_of(code) == hash_of(same)
+    assert hash_of(code) != hash_of(code.replace("1", "2"))
+
+
+def test_forward_operations_are_those_of_the_real_network() -> None:
+    from headstart.learning import networks
+    from headstart.params.sections import Cnn
+
+    for network in (
+        Mlp(name="mlp", units=(30, 20), activation="selu"),
+        Cnn(name="cnn", filters=(4, 8), dense=(10,), activation="relu"),
+    ):
+        model = networks.build((28, 28), network, units=3, activation="softmax")
+        form = costs.shape(network, (28, 28), units=3)
+        *backbone, head = networks.forward_flops(model).values()
+        assert (form.backbone_flops, form.head_flops) == (
+            sum(flops or 0 for flops in backbone),
+            head,
+        )
+        assert form.backbone_parameters + form.head_parameters == model.count_params()
+
+
+def trained_by_keras(path: Any) -> Any:
+    """The answers of an exported cell, trained with `fit` by code that knows only the file."""
+    kept = np.load(path)
+    about = json.loads(str(kept["about"]))
+    layers = [
+        keras.layers.Dense(units, activation=about["network"]["activation"])
+        for units in about["network"]["units"]
+    ]
+    model = keras.Sequential(
+        [
+            keras.layers.Input((28, 28)),
+            keras.layers.Flatten(),
+            *layers,
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.set_weights([kept[name] for name in sorted(kept.files) if name.startswith("weight_")])
+    images = kept["train_images"].astype("float32") / np.float32(255)
+
+    def fit(order: Any, trainable: Any) -> Any:
+        for layer in layers:
+            layer.trainable = trainable
+        optimizer = keras.optimizers.SGD(learning_rate=about["learning_rate"])
+        model.compile(optimizer=optimizer, loss="binary_crossentropy")
+        for batch in order:
+            chosen = batch[batch >= 0]
+            model.fit(
+                images[chosen],
+                kept["train_labels"][chosen],
+                batch_size=len(chosen),
+                shuffle=False,
+                verbose=0,
+            )
+
+    if about["frozen_steps"]:
+        fit(kept["order"][: about["frozen_steps"]], False)
+    if len(kept["order"]) > about["frozen_steps"]:
+        fit(kept["order"][about["frozen_steps"] :], True)
+    tested = kept["test_images"].astype("float32") / np.float32(255)
+    return (model.predict(tested, verbose=0)[:, 0] > 0.5).astype(int), kept
+
+
+def test_ten_random_cells_trained_with_fit_give_our_accuracy(make: Any, tmp_path: Any) -> None:
+    runner = make()
+    runner.run()
+    names = sorted(
+        f"{group.row.name}/seed={seed}" for group in runner.prepared.groups for seed in group.seeds
+    )
+    # Two of every arm, from budgets that train in their span and from all labels.
+    draw = random.Random(6)
+    for arm in runner.prepared.grid.arms:
+        for name in draw.sample([one for one in names if f"/{arm}/" in one], 2):
+            export.export(runner, name, tmp_path / "cell.npz")
+            theirs, kept = trained_by_keras(tmp_path / "cell.npz")
+            right = [int((one == kept["test_labels"]).sum()) for one in (theirs, kept["answers"])]
+            assert abs(right[0] - right[1]) <= 1, name
+            assert (theirs != kept["answers"]).sum() <= 1, name
+            assert set(kept["order"].ravel()) - {-1} == set(kept["subset"]), name
+
+
+def test_cells_that_the_grid_has_not_are_refused(make: Any) -> None:
+    runner = make(seeds=3)
+    with pytest.raises(UserError, match="no such cell"):
+        export.find(runner.prepared, "sandal_shirt/mlp/epochs=2/labels=40/baseline/seed=3")
+    group, seed = export.find(
+        runner.prepared, "sandal_shirt/mlp/epochs=2/labels=40/baseline/seed=2"
+    )
+    assert seed in group.seeds
+
+
+def test_tables_begin_with_the_columns_of_the_issue_and_agree_with_the_cells(
+    make: Any, tmp_path: Any
+) -> None:
+    runner = make(arms=["baseline", "frozen", "gradual"])
+    settings = parameters.parse(yaml.safe_dump(values()), "p").statistics
+    said = outputs.write(tmp_path / "out", runner.run(), runner.prepared.grid, settings)
+    assert "with 10 labels and 2 epochs" in said[0]
+    with (tmp_path / "out/summary.csv").open() as file:
+        header = file.readline()
+        assert header.startswith(
+            "task,network,training,labels,arm,seeds,mean,std,low,high,gain,gain_low,gain_high,"
+            "wins,degenerate,"
+        )
+        rows = list(csv.DictReader(file, fieldnames=header.strip().split(",")))
+    with (tmp_path / "out/cells.csv").open() as file:
+        all_cells = list(csv.DictReader(file))
+    assert len(rows) == 18
+    assert len(all_cells) == 72
+    for row in rows:
+        own = [
+            float(cell["accuracy"])
+            for cell in all_cells
+            if all(cell[key] == row[key] for key in ("task", "training", "labels", "arm"))
+        ]
+        assert float(row["mean"]) == pytest.approx(np.mean(own))
+        if row["arm"] == "baseline":
+            assert (row["gain"], row["wins"]) == ("0.0", "2.0")
+    record = json.loads((tmp_path / "out/study.json").read_text())
+    assert record["cells"] == 72
+
+
+def test_killed_study_goes_on_and_ends_with_the_same_bytes(raw: Any, tmp_path: Any) -> None:
+    small = values(seeds=2, arms=["baseline", "frozen", "gradual"], training=[{"steps": 30}])
+    for name in ("killed", "whole"):
+        (tmp_path / name / "study").mkdir(parents=True)
+        (tmp_path / name / "data/raw").mkdir(parents=True)
+        (tmp_path / name / "data/raw/fashion_mnist").symlink_to(raw)
+        (tmp_path / name / "study/params.yaml").write_text(yaml.safe_dump(small))
+
+    def begin(name: Any) -> Any:
+        return subprocess.Popen(
+            [sys.executable, ROOT / "stages/study_grid.py"],
+            cwd=tmp_path / name,
+            env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"},
+            stdout=subprocess.DEVNULL,
+        )
+
+    kept = tmp_path / "killed/.headstart/study"
+    for finished in (1, 4, 8):
+        process = begin("killed")
+        while process.poll() is None and len(list(kept.rglob("*.npz"))) < finished:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 8 <= len(list(kept.rglob("*.npz"))) < 10
+    for name in ("killed", "whole"):
+        assert begin(name).wait() == 0
+    assert digests(tmp_path / "killed/metrics/study/grid") == digests(
+        tmp_path / "whole/metrics/study/grid"
+    )
+
+
+def test_plan_of_a_group_is_what_its_bench_trains(make: Any) -> None:
+    runner = make()
+    begin()
+    for group in runner.prepared.groups:
+        bench = runner.bench(group)
+        order = bench.order(group, group.seeds[0])
+        assert len(order) == run.training_cost(runner.prepared, group).updates
+        assert set(order.ravel()) - {plan.EMPTY} <= set(
+            bench.subset(group.seeds[0])[: group.training_labels]
+        )

@@ -1,0 +1,60 @@
+"""A study on a Ray cluster of two nodes on this machine, in a process of its own.
+
+python clusters.py RAW FOLDER STUDY.yaml [--kill]
+
+Writes the study's tables and pictures to FOLDER. With --kill the second node is killed, without
+warning, once a third of the groups is done.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--kill", action="store_true")
+    asked = parser.parse_args()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Servers stay on loopback.
+    from ray.cluster_utils import Cluster
+
+    from headstart.data import catalogue, idx
+    from headstart.study import outputs, parameters, ray, run, store
+
+    small: dict[str, Any] = {"object_store_memory": 200_000_000}
+    # The head keeps the books and trains nothing: both workers are nodes that can be lost.
+    nodes = Cluster(
+        initialize_head=True,
+        head_node_args=small | {"num_cpus": 0, "include_dashboard": False},
+    )
+    os.environ["RAY_ADDRESS"] = nodes.address
+    try:
+        workers = [nodes.add_node(num_cpus=2, **small) for _ in range(2)]
+        study = parameters.parse(asked.study.read_text(), str(asked.study))
+        data = idx.load(catalogue.FASHION_MNIST, asked.raw)
+        prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, data)
+        kept = store.Store(asked.folder / "kept", store.common(arrays=[], threads=2))
+
+        def engine(runner: Any, groups: Any) -> Any:
+            for number, one in enumerate(ray.outcomes(runner, groups)):
+                yield one
+                if asked.kill and number == len(groups) // 3:
+                    nodes.remove_node(workers.pop(), allow_graceful=False)
+                    print("killed a node", flush=True)
+
+        runner = run.Runner(prepared, kept, print, lambda: None, engine)
+        outputs.write(asked.folder / "tables", runner.run(), study.grid, study.statistics)
+    finally:
+        import ray as cluster
+
+        cluster.shutdown()
+        nodes.shutdown()
+
+
+if __name__ == "__main__":
+    main()
