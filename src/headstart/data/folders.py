@@ -159,9 +159,9 @@ def write(
     height, width = size if size is not None else next(iter(sizes))
     shape = (height, width) if grey else (height, width, 3)
     for part, files in found.files.items():
-        pixels = (pixels(root / name, (height, width), grey=grey)[None] for name, _ in files)
+        rows = (pixels(root / name, (height, width), grey=grey)[None] for name, _ in files)
         artefacts.write_blocks(
-            folder / f"{part}_images.npy", pixels, shape=(len(files), *shape), dtype=np.uint8
+            folder / f"{part}_images.npy", rows, shape=(len(files), *shape), dtype=np.uint8
         )
         labels = np.array([number for _, number in files], dtype=np.int64)
         artefacts.write_array(folder / f"{part}_labels.npy", labels)

@@ -283,7 +283,7 @@ def _line(lines: Sequence[str], start: int, beginning: str) -> int:
 def _template() -> Path:
     """Returns the folder with the stages and dvc.yaml: the wheel's copy, or the checkout's own."""
     package = Path(__file__).resolve().parent
-    for folder in (package / "project", package.parents[1]):
+    for folder in (package / "template", package.parents[2]):
         if (folder / "stages/evaluate.py").is_file() and (folder / "dvc.yaml").is_file():
             return folder
     raise UserError(f"{package}: this installation lacks its stages; install headstart again")
