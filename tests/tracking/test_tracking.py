@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import labbooks
+import psutil
 import pytest
 from labbooks import EPOCHS, eventually, rows, states
 from projects import ROOT
 
 from headstart import tracking
+from headstart.core.errors import UserError
 from headstart.tracking import identity, spawn, store
 
 
@@ -149,14 +151,18 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT / "src")}
 
 
+def youngest_child() -> psutil.Process:
+    """The recorder that a stage in this process has started last."""
+    return max(psutil.Process().children(), key=lambda child: child.create_time())
+
+
 def test_death_of_the_recorder_is_one_warning(
     checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with tracking.recorder(stage="train_b", root=checkout) as run:
-        process = run._child._process
-        assert process
-        process.kill()
-        process.wait()
+        recorder = youngest_child()
+        recorder.kill()
+        recorder.wait()
         for numbers in EPOCHS:
             run.epoch(numbers)
         run.finish()
@@ -170,9 +176,7 @@ def test_recorder_that_stands_still_never_blocks_a_training(
 ) -> None:
     monkeypatch.setattr(spawn, "_LOCAL_SECONDS", 1.0)
     with tracking.recorder(stage="train_b", root=checkout) as run:
-        process = run._child._process
-        assert process
-        process.send_signal(signal.SIGSTOP)
+        youngest_child().suspend()
         started = time.monotonic()
         for epoch in range(1, 5001):
             run.epoch(EPOCHS[0] | {"epoch": epoch})
@@ -190,6 +194,34 @@ def test_many_epochs_all_arrive(checkout: Path) -> None:
             run.epoch(EPOCHS[0] | {"epoch": epoch})
         run.finish()
     assert rows(checkout, "SELECT COUNT(*), MAX(step) FROM metrics") == [(4 * 1500, 1500)]
+
+
+def test_recorder_that_is_switched_off_starts_nothing_and_makes_no_store(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "mlflow.db").unlink()
+    before = set(psutil.Process().children())
+    monkeypatch.setenv("HEADSTART_RECORDER", "off")
+    with tracking.recorder(stage="train_b", root=checkout) as run:
+        run.epoch(EPOCHS[0])
+        run.finish()
+        assert set(psutil.Process().children()) == before
+    with tracking.publisher(checkout) as book:
+        book.publish()
+        assert set(psutil.Process().children()) == before
+    assert not (checkout / "mlflow.db").exists()
+    assert not (checkout / ".headstart").exists()
+
+
+def test_switch_of_the_recorder_is_on_or_off(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_RECORDER", "no")
+    with (
+        pytest.raises(UserError, match="HEADSTART_RECORDER: 'no' is neither on nor off"),
+        tracking.recorder(stage="train_b", root=checkout),
+    ):
+        pass
 
 
 def test_importing_tracking_imports_nothing_heavy() -> None:

@@ -30,34 +30,18 @@ from headstart.tracking.store import EXPERIMENT, StoreError, database, probe
 
 # Read by MLflow when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-
 os.environ.setdefault("DO_NOT_TRACK", "true")
-
-
 # MLflow's own patience is minutes; a stage's child process has set less before it comes here.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-
-
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
 # One log_batch call takes 1000 in all, and 100 parameters or tags.
 _METRICS_A_CALL = 800
-
-
 _OTHERS_A_CALL = 90
-
-
 _PARAM_LENGTH = 6000
-
-
 _REASON_LENGTH = 300
-
-
 _LOCK_SECONDS = 120
-
-
 _PROBE_SECONDS = 2.0
 
 
@@ -462,4 +446,5 @@ def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
 
 
 def now() -> int:
+    """Returns the time as MLflow counts it: milliseconds since 1970."""
     return int(time.time() * 1000)

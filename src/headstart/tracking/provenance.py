@@ -55,6 +55,7 @@ def _start(pid: int) -> str:
 
 
 def alive(tags: Mapping[str, str]) -> bool:
+    """Tells whether a process that a run's tags name still lives on this machine."""
     pairs = (
         ("provenance.pid", "provenance.process_start"),
         ("provenance.recorder_pid", "provenance.recorder_start"),

@@ -16,8 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from headstart.core.errors import UserError
 from headstart.core.masking import masked
 from headstart.tracking.store import address, database
+
+# `off` in the environment keeps stages from starting a child at all.
+SWITCH = "HEADSTART_RECORDER"
 
 # A file on this machine may be slow but always comes back.
 _LOCAL_SECONDS = 60.0
@@ -159,6 +163,35 @@ class _Child:
         return answer
 
 
+class _Nobody:
+    """Stands in for the child where the recorder is switched off."""
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Drops the message."""
+
+    def close(self) -> None:
+        """Has nothing to wait for."""
+
+    def leave(self, *, seconds: float) -> None:
+        """Has nothing to wait for."""
+
+
+def switched_on() -> bool:
+    """Tells whether stages write to MLflow by themselves.
+
+    Raises:
+        UserError: The environment's HEADSTART_RECORDER is neither on nor off.
+    """
+    value = os.environ.get(SWITCH) or "on"
+    if value not in ("on", "off"):
+        raise UserError(f"{SWITCH}: {value!r} is neither on nor off (in the environment)")
+    return value == "on"
+
+
+def _start_child(first: Mapping[str, Any], *, root: Path, seconds: float) -> _Child | _Nobody:
+    return _Child(first, root=root, seconds=seconds) if switched_on() else _Nobody()
+
+
 def _dvc_command() -> str:
     """Returns what names the running `dvc` command that this stage belongs to, or nothing."""
     if "DVC_STAGE" not in os.environ:
@@ -175,7 +208,7 @@ def _dvc_command() -> str:
 class Recorder:
     """The training run of one stage, from the stage's side."""
 
-    def __init__(self, child: _Child) -> None:
+    def __init__(self, child: _Child | _Nobody) -> None:
         self._child = child
         self._ended = False
 
@@ -199,6 +232,7 @@ def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
 
     Enter it before TensorFlow is imported, so that both imports run side by side. A block left
     by an exception, or without `finish`, makes a failed run. Trouble with MLflow is one warning.
+    With HEADSTART_RECORDER=off in the environment nothing is started, and nothing is written.
 
     Args:
         stage: train_a, train_b or transfer.
@@ -209,7 +243,7 @@ def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
     except OSError:
         params = ""  # The stage itself tells what is wrong with it.
     first = {"do": "record", "stage": stage, "params": params}
-    child = _Child(first, root=root, seconds=_RECORD_SECONDS)
+    child = _start_child(first, root=root, seconds=_RECORD_SECONDS)
     run = Recorder(child)
     try:
         yield run
@@ -228,7 +262,7 @@ def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
 class Publisher:
     """A lab book about to be brought up to date."""
 
-    def __init__(self, child: _Child) -> None:
+    def __init__(self, child: _Child | _Nobody) -> None:
         self._child = child
         self._asked = False
 
@@ -242,9 +276,10 @@ class Publisher:
 def publisher(root: Path) -> Iterator[Publisher]:
     """Yields at once what publishes the workspace at `root` when its `publish` is called.
 
-    MLflow is imported and the store opened meanwhile. Without a call nothing is published.
+    MLflow is imported and the store opened meanwhile. Without a call nothing is published, nor
+    with HEADSTART_RECORDER=off in the environment.
     """
-    child = _Child({"do": "prepare"}, root=root, seconds=_PUBLISH_SECONDS)
+    child = _start_child({"do": "prepare"}, root=root, seconds=_PUBLISH_SECONDS)
     book = Publisher(child)
     try:
         yield book
