@@ -144,7 +144,7 @@ def measure(rounds: int, raw: Path) -> str:
             # Enough to see where the time goes.
             for stage in STAGES if number == 0 else ():
                 stages[stage].append(run("python", f"stages/{stage}.py", folder=folder))
-            fix = "import sys; sys.path[0] = 'src'; from headstart.core import runtime; runtime.fix(0)"
+            fix = "import sys; sys.path[0] = 'src'; from headstart.core.runtime import fix; fix(0)"
             stages["start of Python, TensorFlow and Keras"].append(
                 run("python", "-c", fix, folder=folder)
             )

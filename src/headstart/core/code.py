@@ -1,7 +1,7 @@
-"""The library's own code: the order of its floors, what a script reaches, and the hash of what acts.
+"""The library's own code: the order of its floors, what a script reaches, the hash of what acts.
 
 One walk over the real imports serves three readers: a test compares it with `dvc.yaml`, the study
-keeps its trainings under it, and a project of `headstart init` knows by it that the library changed.
+keeps its trainings under it, and a project of `headstart init` knows by it of a new library.
 """
 
 import ast

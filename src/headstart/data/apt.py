@@ -19,6 +19,7 @@ _APT_TIMEOUTS = 30
 
 @contextlib.contextmanager
 def apt(package: str, *, timeout: float) -> Iterator[Fetch]:
+    """Yields what fetches files out of a package that `apt-get download` brings."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", package):
         raise SourceRefused("apt: is followed by the name of a Debian or Ubuntu package")
     for tool in ("apt-get", "dpkg-deb"):

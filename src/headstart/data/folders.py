@@ -148,6 +148,7 @@ def looks(root: Path, found: Found) -> tuple[bool, dict[tuple[int, int], str]]:
 def write(
     root: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
 ) -> None:
+    """Writes the images of a folder of one's own into `folder` as arrays, one pair a part."""
     found = survey(root, classes=classes)
     grey, sizes = looks(root, found)
     if size is None and len(sizes) > 1:

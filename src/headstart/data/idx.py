@@ -77,6 +77,7 @@ def _times(shape: Iterable[int]) -> str:
 
 
 def damaged(path: Path, reason: str) -> UserError:
+    """Returns the error that says why a raw file cannot be used, and how to get it anew."""
     return UserError(f"{path}: {reason}; delete it and run `dvc repro` to get it anew")
 
 

@@ -53,6 +53,7 @@ def opened(path: Path) -> "Iterator[Image]":
 
 
 def is_grey(image: "Image") -> bool:
+    """Tells whether an image has one channel, transparency not counted."""
     return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
@@ -96,6 +97,7 @@ def pixels(path: Path, size: tuple[int, int], *, grey: bool) -> np.ndarray:
 
 
 def resized(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns images of any size as images of `shape` (height, width), bilinearly."""
     from PIL import Image
 
     to = (shape[1], shape[0])

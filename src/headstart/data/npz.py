@@ -39,6 +39,7 @@ _NAMES = {
 def write(
     path: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
 ) -> None:
+    """Writes the images of an npz file of one's own into `folder` as arrays, one pair a part."""
     with opened_archive(path) as archive:
         parts, numbers, names = npz_parts(path, archive, classes=classes)
         shapes = set()
@@ -113,6 +114,7 @@ class _Header:
 
 @contextlib.contextmanager
 def member(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[tuple[_Header, IO[bytes]]]:
+    """Yields the header of an array in an npz archive, and the open file after it."""
     info = archive.getinfo(name)
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)

@@ -114,6 +114,7 @@ def normalised(images: np.ndarray, rows: np.ndarray, *, white: int = 255) -> Ite
 
 
 def blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the images at `rows`, a block at a time, each with the rows it holds."""
     for start in range(0, len(rows), BLOCK):
         at = rows[start : start + BLOCK]
         yield np.asarray(images[at]), at

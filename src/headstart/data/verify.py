@@ -30,6 +30,7 @@ Fetch = Callable[[PublishedFile, Path], None]
 
 
 def say(message: str) -> None:
+    """Tells a line on standard error at once."""
     print(message, file=sys.stderr, flush=True)
 
 

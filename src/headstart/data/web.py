@@ -37,6 +37,7 @@ _NOT_THERE = (403, 404, 410)
 
 @contextlib.contextmanager
 def web(base: str, *, timeout: float) -> Iterator[Fetch]:
+    """Yields what fetches published files below the address `base`."""
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         packed = Path(folder, "packed")
 

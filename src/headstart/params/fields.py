@@ -62,6 +62,7 @@ def others_or_classes(values: Any) -> str | tuple[int | str, ...]:
 
 
 def sources(values: Any) -> Any:
+    """Returns the sources as they are, or raises what is wrong with them."""
     if values == "published":
         return values
     if not isinstance(values, tuple):
@@ -75,6 +76,7 @@ def sources(values: Any) -> Any:
 
 
 def image_size(value: Any) -> Any:
+    """Returns the size as it is, or raises what is wrong with it."""
     if value == "auto":
         return value
     sides = value if isinstance(value, tuple) else ()
@@ -87,6 +89,7 @@ def image_size(value: Any) -> Any:
 
 
 def class_names(value: Any) -> Any:
+    """Returns the names as they are, or raises what is wrong with them."""
     if value == "auto":
         return value
     if not isinstance(value, tuple):
@@ -116,6 +119,7 @@ def _size(value: Any) -> Any:
 
 
 def own_path(value: Any) -> Any:
+    """Returns the path as it is, or raises what is wrong with it."""
     if value is None:
         return value
     if not isinstance(value, str) or not value:
@@ -129,6 +133,7 @@ def own_path(value: Any) -> Any:
 
 
 def own_network(value: Any) -> Any:
+    """Returns the path as it is, or raises what is wrong with it."""
     if value is None:
         return value
     path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath()

@@ -181,6 +181,7 @@ def thinned(false: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def text(value: float | None, pattern: str) -> str:
+    """Returns the value by the pattern, `unknown` for none."""
     return "unknown" if value is None or math.isnan(value) else pattern.format(value)
 
 

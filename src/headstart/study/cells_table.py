@@ -200,6 +200,7 @@ def _named(row: Row) -> dict[str, Any]:
 
 
 def setting_columns(setting: Setting) -> dict[str, Any]:
+    """Returns the columns that name a setting."""
     task, _, network, training = setting
     return {"task": task, "network": network, "training": training}
 
@@ -216,6 +217,7 @@ def _weights(task: str, count: int, images: int, samples: int) -> tuple[np.ndarr
 
 
 def generator(row: Row, name: str) -> np.random.Generator:
+    """Returns the generator of the draws called `name` for a row."""
     return seeds.generator(BOOTSTRAP_SEED, "bootstrap", row.name, name)
 
 
