@@ -11,7 +11,7 @@ import numpy as np
 from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.data import raw_data
-from headstart.judging import scores
+from headstart.judging.answers import answered_classes
 
 MODEL_FILE = "model.keras"
 
@@ -84,7 +84,7 @@ class Classifier:
         """
         images = raw_images(raw, shape=self.shape)
         probabilities = self.probabilities(raw_data.normalise(images))
-        numbers = scores.answers(probabilities)
+        numbers = answered_classes(probabilities)
         values = np.asarray(probabilities, dtype=np.float64)
         if values.ndim == 1:
             values = np.stack([1 - values, values], axis=1)

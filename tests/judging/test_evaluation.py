@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from headstart.judging import scores, verdict
+from headstart.judging import answers, scores, verdict
 
 NAMES = ["sandal", "shirt"]
 
@@ -38,8 +38,8 @@ def judged(
     ]
     return verdict.verdict(
         actual,
-        scores.answers(baseline),
-        scores.answers(transfer),
+        answers.answered_classes(baseline),
+        answers.answered_classes(transfer),
         baseline_scores=scored[0],
         transfer_scores=scored[1],
         alpha=alpha,
@@ -63,18 +63,18 @@ def with_discordant(
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
 def test_one_unit_answers_class_one_above_one_half_only(shape: tuple[int, ...]) -> None:
     probabilities = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0]).reshape(shape)
-    found = scores.answers(probabilities)
+    found = answers.answered_classes(probabilities)
     assert found.tolist() == [0, 0, 1, 1]
     assert found.dtype == np.int64
 
 
 def test_several_units_answer_the_class_of_the_highest() -> None:
-    assert scores.answers(np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])).tolist() == [1, 0]
+    assert answers.answered_classes(np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])).tolist() == [1, 0]
 
 
 def test_answered_probability_is_of_class_one_or_of_the_answered_class() -> None:
-    assert scores.answered_probabilities(np.array([[0.2], [0.7]])).tolist() == [0.2, 0.7]
-    assert scores.answered_probabilities(np.array([[0.2, 0.5, 0.3]])).tolist() == [0.5]
+    assert answers.answered_probabilities(np.array([[0.2], [0.7]])).tolist() == [0.2, 0.7]
+    assert answers.answered_probabilities(np.array([[0.2, 0.5, 0.3]])).tolist() == [0.5]
 
 
 def test_binary_scores_agree_with_scikit_learn() -> None:
@@ -221,8 +221,12 @@ def test_a_clear_difference_is_decided_by_its_sign() -> None:
 def test_swapped_arms_swap_the_verdict_and_the_sign() -> None:
     actual, baseline, transfer = with_discordant(14, 3)
     assert judged(actual, transfer, baseline).verdict == "transfer better"
-    left = verdict.paired(actual, scores.answers(baseline), scores.answers(transfer))
-    right = verdict.paired(actual, scores.answers(transfer), scores.answers(baseline))
+    left = verdict.paired(
+        actual, answers.answered_classes(baseline), answers.answered_classes(transfer)
+    )
+    right = verdict.paired(
+        actual, answers.answered_classes(transfer), answers.answered_classes(baseline)
+    )
     assert left.gain == -right.gain == -11 / 67
     assert verdict.mcnemar(left) == verdict.mcnemar(right)
 

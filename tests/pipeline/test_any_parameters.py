@@ -14,7 +14,7 @@ from projects import ROOT
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.data import raw_data, splits, tasks
-from headstart.judging import scores, verdict
+from headstart.judging import answers, scores, verdict
 from headstart.params import reading, sections
 
 NUMBERS = st.integers(0, 9)
@@ -171,15 +171,15 @@ def run(chosen: sections.Params) -> str:
         **common,
     )
     test = data["target", "test"]
-    scored, answers = [], []
+    scored, answered = [], []
     for model in (baseline, transfer):
         probabilities = fit.predict(model, test.images)
         loss = fit.loss(model, test)
         scored.append(vars(scores.scores(test.labels, probabilities, loss=loss)))
-        answers.append(scores.answers(probabilities))
+        answered.append(answers.answered_classes(probabilities))
     return verdict.verdict(
         test.labels,
-        *answers,
+        *answered,
         baseline_scores=scored[0],
         transfer_scores=scored[1],
         alpha=chosen.evaluate.alpha,

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from headstart.core import artefacts
-from headstart.judging import scores, verdict
+from headstart.judging import answers, scores, verdict
 from headstart.reporting import figures, style, tables, terminal
 
 NAMES = ["sandal", "shirt"]
@@ -70,7 +70,7 @@ def printed(record: dict[str, Any], *, reason: str = "Because.", **options: Any)
 
 def every_figure() -> dict[str, Figure]:
     actual, baseline, transfer = answered()
-    pair = scores.answers(baseline), scores.answers(transfer)
+    pair = answers.answered_classes(baseline), answers.answered_classes(transfer)
     return {
         "learning_curves": figures.learning_curves(HISTORY),
         "confusion": figures.confusion_matrices(actual, *pair, classes=NAMES),

@@ -9,7 +9,8 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.core.errors import UserError
-from headstart.judging.scores import answers, scores
+from headstart.judging.answers import answered_classes
+from headstart.judging.scores import scores
 
 TRANSFER_BETTER = "transfer better"
 
@@ -95,7 +96,7 @@ def gain_interval(
 
 def degenerate(probabilities: np.ndarray) -> bool:
     """Tells whether a model answers one class for everything, or has no numbers for answers."""
-    return constant(answers(probabilities)) or not np.isfinite(probabilities).all()
+    return constant(answered_classes(probabilities)) or not np.isfinite(probabilities).all()
 
 
 def constant(answered: np.ndarray) -> bool:
@@ -196,7 +197,7 @@ def judge(
     }
     scored.setdefault("source", dict.fromkeys(scored["baseline"]))
     target = actual["baseline"]
-    answered = [answers(probabilities[arm]) for arm in ("baseline", "transfer")]
+    answered = [answered_classes(probabilities[arm]) for arm in ("baseline", "transfer")]
     decided = verdict(
         target,
         *answered,
@@ -341,7 +342,7 @@ def succeeds(
                 f"the {name} gives one and the same answer to all {len(actual)} test images, "
                 "which makes the comparison invalid"
             )
-    answered = answers(incumbent), answers(challenger)
+    answered = answered_classes(incumbent), answered_classes(challenger)
     pairs = paired(actual, *answered)
     p = mcnemar(pairs)
     counted = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.judging import scores, verdict
+from headstart.judging import answers, scores, verdict
 from headstart.reporting.page import Picture
 from headstart.reporting.style import ARMS, COLOURS, new_figure, write_png
 from headstart.reporting.tables import text, thinned
@@ -211,8 +211,8 @@ def draw(
         classes: names by number.
         limit: how many misclassified images are shown at most.
     """
-    baseline = scores.answers(baseline_probabilities)
-    transfer = scores.answers(transfer_probabilities)
+    baseline = answers.answered_classes(baseline_probabilities)
+    transfer = answers.answered_classes(transfer_probabilities)
     chosen = verdict.misclassified(actual, baseline, transfer, limit=limit)
     probabilities = (baseline_probabilities, transfer_probabilities)
     drawn = {
@@ -296,8 +296,8 @@ def _chosen_in_words(
 def _answer(probabilities: np.ndarray, index: int) -> tuple[int, float]:
     """Returns the class answered for one image and the probability given to that class."""
     one = np.asarray(probabilities)[index : index + 1]
-    answer = int(scores.answers(one)[0])
-    probability = float(scores.answered_probabilities(one)[0])
+    answer = int(answers.answered_classes(one)[0])
+    probability = float(answers.answered_probabilities(one)[0])
     # A single unit tells the probability of class 1.
     single = one.ndim == 1 or one.shape[1] == 1
     return answer, 1 - probability if single and answer == 0 else probability

@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.core.artefacts import write_json, write_table
 from headstart.judging import scores
-from headstart.judging.scores import answered_probabilities, answers
+from headstart.judging.answers import answered_classes, answered_probabilities
 from headstart.judging.verdict import BASELINE_BETTER, INVALID, NO_DIFFERENCE, TRANSFER_BETTER
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def prediction_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yields the rows of metrics/predictions.csv: labels from 0, probabilities to six digits."""
     arms = (baseline_probabilities, transfer_probabilities)
-    labels = [answers(arm) for arm in arms]
+    labels = [answered_classes(arm) for arm in arms]
     shares = [answered_probabilities(arm) for arm in arms]
     for index in range(len(actual)):
         yield {

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.core.parts import Part
 from headstart.data import raw_data, tasks
-from headstart.judging import scores
+from headstart.judging.answers import answered_classes
 from headstart.learning import networks, replicas
 from headstart.params import sections
 from headstart.params.sections import Cnn, Mlp
@@ -231,7 +231,7 @@ def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
             outputs = bench.head.predict(weights[-2:], features)
         else:
             outputs = bench.whole.predict(weights, images)
-        return np.stack([scores.answers(one) for one in outputs])
+        return np.stack([answered_classes(each) for each in outputs])
 
     test = bench.data.target_test.images
     answers = answer(test, bench.features(group)[1] if on_features else None)
