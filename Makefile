@@ -1,6 +1,6 @@
 # The plain commands behind each target stand in README.md.
 .DEFAULT_GOAL := help
-.PHONY: help setup run report demo test lint lock study claims ui serve plots screenshots clean
+.PHONY: help setup run report demo test test-quick lint lock study claims ui serve plots screenshots clean
 
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -29,6 +29,10 @@ demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing t
 test: setup ## set up, then run all tests, file by file on two cores
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+test-quick: setup ## the small tests: no pipeline is run, a minute or two
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile tests/core tests/params tests/data \
+		tests/learning tests/judging tests/reporting tests/house
+
 lint: setup ## check style (ruff), format (ruff) and types (mypy)
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -39,11 +43,11 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv; LOCK=--upgr
 		--group dev --custom-compile-command 'make lock' $(LOCK) \
 		--quiet --output-file requirements.lock pyproject.toml
 
-study: setup ## train the study's grid (about 10 minutes) and answer its question
+study: setup ## train the study's grid (minutes; see docs/benchmarks.md) and answer its question
 	@.venv/bin/dvc repro study/dvc.yaml:grid
 	@.venv/bin/headstart study page
 
-claims: setup ## train several tasks and networks (about half an hour) and write docs/claims.md
+claims: setup ## train several tasks and networks (longer) and write docs/claims.md
 	@.venv/bin/dvc repro study/dvc.yaml:claims
 	@.venv/bin/headstart study page --section claims
 	@.venv/bin/headstart study claims

@@ -122,7 +122,7 @@ make_environment() {
 }
 
 install_packages() {
-    say "installing what requirements.lock names: 3 GB on disk, minutes the first time"
+    say "installing what requirements.lock names: 1 GB to fetch, 3.6 GB on disk, minutes the first time"
     if [ -n "$uv" ]; then
         "$uv" pip sync --python "$python" --require-hashes --compile-bytecode requirements.lock ||
             cannot_install

@@ -1,0 +1,133 @@
+"""The documents name what exists: paths, modules, tests, targets, commands and their options."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from projects import ROOT
+
+from headstart import cli
+from headstart.core import code
+
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/*.md", ".github/*.md", ".github/ISSUE_TEMPLATE/*.yml")
+    for path in ROOT.glob(pattern)
+)
+# Folders whose every file git keeps, so that a path below them can be looked up.
+KEPT = ("src", "tests", "stages", "docs", "scripts", "benchmarks", "study", ".ci", ".github")
+TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+each_document = pytest.mark.parametrize("document", DOCUMENTS)
+
+
+def text_of(document: str) -> str:
+    """A document without the table that scripts/mutate.py writes and checks."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.sub(r"<!-- mutations: start -->.*<!-- mutations: end -->", "", text, flags=re.DOTALL)
+
+
+def code_in(document: str) -> Iterator[str]:
+    """The lines of a document's code blocks, and its code within sentences."""
+    text = text_of(document)
+    for block in re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from block.splitlines()
+    yield from re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
+    yield from re.findall(r"`([^`\n]+)`", text)
+
+
+def slug(heading: str) -> str:
+    """The anchor that a heading gets on a page of Markdown."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@each_document
+def test_links_lead_somewhere(document: str) -> None:
+    for place, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", text_of(document)):
+        target = (ROOT / document).parent / place if place else ROOT / document
+        assert target.exists(), place
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [slug(heading) for heading in headings], f"{place}#{anchor}"
+
+
+@each_document
+def test_paths_that_are_named_exist(document: str) -> None:
+    """From the top, or from the library's folder: `transfer/graft.py`."""
+    heads = "|".join(re.escape(head) for head in KEPT)
+    named = rf"(?<![\w./~-])(?:(?:{heads})/[\w./*-]*|[\w/]+/\w+\.py)"
+    for path in re.findall(named, text_of(document)):
+        assert any(list(top.glob(path.rstrip("./"))) for top in (ROOT, code.LIBRARY)), path
+
+
+@each_document
+def test_tests_that_are_named_exist(document: str) -> None:
+    """Both as a file, and as `file`: `part of a name`, as docs/reliability.md has them."""
+    pattern = r"`(?:[\w/]*/)?(test_\w+\.py)`((?:[:,] `[a-z]\w+`(?!\.))*)"
+    for name, behaviours in re.findall(pattern, text_of(document)):
+        (file,) = (ROOT / "tests").rglob(name)
+        for behaviour in re.findall(r"`(\w+)`", behaviours):
+            assert re.search(rf"^ *def test_\w*{behaviour}", file.read_text(), re.MULTILINE), (
+                f"{name}: {behaviour}"
+            )
+
+
+def keys_of(node: Any, head: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{head}{key}"
+            yield from keys_of(value, f"{head}{key}.")
+
+
+@each_document
+def test_modules_that_are_named_exist(document: str) -> None:
+    """`headstart.study.export`, `transfer.graft.train_grafted`; a key of parameters looks alike."""
+    library = "\n".join(path.read_text() for path in code.LIBRARY.rglob("*.py"))
+    keys = {
+        key
+        for file in ("params.yaml", "study/params.yaml")
+        for key in keys_of(yaml.safe_load((ROOT / file).read_text()))
+    }
+    for name in re.findall(r"`([a-z]\w*(?:\.\w+)+)`", text_of(document)):
+        first = name.split(".")[0]
+        if first not in ("headstart", *code.FLOORS) or name in keys:
+            continue
+        module = name if first == "headstart" else f"headstart.{name}"
+        owner, _, attribute = module.rpartition(".")
+        file = code.file_of(owner)
+        there = (
+            code.file_of(module)
+            or (file and re.search(rf"^(def |class )?{attribute}\b", file.read_text(), re.M))
+            or f'"{name}"' in library  # a tag in MLflow, or the name of a file
+        )
+        assert there, name
+
+
+@each_document
+def test_targets_of_make_that_are_named_exist(document: str) -> None:
+    for line in code_in(document):
+        for target in re.findall(r"^(?:[A-Z_]+=\S* )*make ([a-z-]+)", line.strip()):
+            assert target in TARGETS, line
+
+
+@each_document
+def test_commands_of_headstart_that_are_named_exist_with_their_options(document: str) -> None:
+    for line in code_in(document):
+        match = re.match(r"headstart ([^#`]*)", line.strip())
+        words = match[1].split() if match else []
+        command: Any = typer.main.get_command(cli.app)
+        while words and hasattr(command, "commands"):
+            if words[0].startswith("-"):
+                break
+            assert words[0] in command.commands, line
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= options, line
+
+
+def test_makefile_lists_every_target() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    assert sorted(phony[1].split()) == sorted(TARGETS)
