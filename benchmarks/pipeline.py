@@ -24,6 +24,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstart.params import yaml_text
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/benchmarks.md"
 START, END = "<!-- pipeline: start -->\n", "<!-- pipeline: end -->\n"
@@ -84,16 +86,8 @@ def checkout(folder: Path, raw: Path) -> None:
 def edit(folder: Path, learning_rate: float) -> None:
     """Gives the transfer a learning rate of its own."""
     path = folder / "params.yaml"
-    text = path.read_text()
-    path.write_text(
-        re.sub(
-            r"(?ms)(^transfer:.*?\n  overrides: ).*?$",
-            rf"\g<1>{{learning_rate: {learning_rate}}}",
-            text,
-            count=1,
-        )
-    )
-    assert path.read_text() != text
+    values = {"transfer.overrides": f"{{learning_rate: {learning_rate}}}"}
+    path.write_text(yaml_text.edited(path.read_text(), values))
 
 
 def machine() -> str:

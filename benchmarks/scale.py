@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
 from headstart.data import idx
 from headstart.data.catalogue import FASHION_MNIST
+from headstart.params import yaml_text
 from headstart.project import init
 
 TIMES = (1, 8)
@@ -52,7 +53,7 @@ def project(raw: Path, folder: Path, times: int) -> Path:
         layer="auto",
     )
     path = folder / "project/params.yaml"
-    path.write_text(init.edited(path.read_text(), VALUES))
+    path.write_text(yaml_text.edited(path.read_text(), VALUES))
     return folder / "project"
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.params import yaml_text
+
 ROOT = Path(__file__).resolve().parents[2]
 # The real images of both tasks, few of them and a small network: seconds instead of a minute.
 SMALL = {
@@ -97,22 +99,7 @@ def clean_environment() -> dict[str, str]:
 
 def edit_params(path: Path, values: dict[str, str]) -> None:
     """Replaces values in a params.yaml by dotted key, and leaves all else as it is."""
-    lines = path.read_text().splitlines()
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        at = 0
-        for depth, section in enumerate(sections):
-            at = next(
-                number
-                for number in range(at, len(lines))
-                if lines[number].startswith("  " * depth + section + ":")
-            )
-        indent = "  " * len(sections)
-        at = next(n for n in range(at, len(lines)) if lines[n].startswith(f"{indent}{name}:"))
-        lines[at] = f"{indent}{name}: {value}"
-        while at + 1 < len(lines) and lines[at + 1].startswith(f"{indent}  "):
-            del lines[at + 1]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text(yaml_text.edited(path.read_text(), values))
 
 
 def new_checkout(folder: Path, *, git: bool = True) -> Project:

@@ -32,6 +32,7 @@ CANNOT_ACT = {
     "tracking": "writes to MLflow alone",
     "params/fields.py": "checks single values, and changes none",
     "params/reading.py": "reads and refuses; DVC watches the values one by one",
+    "params/yaml_text.py": "reads and refuses, like reading.py",
 }
 """What a script reaches and no output depends on, with the reason."""
 

@@ -4,13 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
 from headstart.core.errors import UserError
+from headstart.params import yaml_text
 from headstart.params.fields import Refused, shown
 from headstart.params.sections import Cnn, Mlp, Params
 
@@ -53,7 +50,7 @@ def validated(
     """Returns the YAML `text` as a `model`.
 
     Args:
-        text: YAML, duplicate keys and yes/no refused.
+        text: YAML, read strictly.
         name: Stands for the file in messages.
         model: All of the file.
         explain: Gives a line for each of pydantic's errors.
@@ -61,12 +58,7 @@ def validated(
     Raises:
         UserError: It is not YAML, or holds a key or value that is not allowed.
     """
-    try:
-        values = yaml.load(text, Loader=_Loader)  # noqa: S506 (_Loader is a SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(_syntax(error, name)) from error
-    except RecursionError as error:
-        raise UserError(f"{name}: is nested too deeply to be parameters") from error
+    values = yaml_text.parameters(text, name)
     if not isinstance(values, dict):
         raise UserError(f"{name}: holds no keys; expected sections such as {_allowed(model)}")
     try:
@@ -75,49 +67,6 @@ def validated(
         lines = [explain(dict(item)) for item in error.errors(include_url=False)]
         head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "
         raise UserError(head + "\n  ".join(lines)) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as PyYAML's safe loader reads it, with duplicate keys and yes/no refused.
-
-    PyYAML keeps the last of two equal keys in silence, and reads yes, no, on and off as
-    true and false (YAML 1.1) where DVC reads text (YAML 1.2).
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is not text", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands here a second time", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-    def construct_yaml_bool(self, node: yaml.ScalarNode) -> bool:
-        if node.value.lower() not in ("true", "false"):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"'{node.value}' means different things to YAML readers; write true, "
-                "false or text in quotes", node.start_mark
-            )  # fmt: skip
-        return super().construct_yaml_bool(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_yaml_bool)
-
-
-def _syntax(error: yaml.YAMLError, name: str) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
-    problem = getattr(error, "problem", None) or str(error)
-    if "'\\t'" in problem:
-        problem = "a tab stands where YAML allows only spaces; indent with spaces"
-    return f"{where}: {problem}"
 
 
 def explained(error: dict[str, Any]) -> str:

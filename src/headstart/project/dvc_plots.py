@@ -3,14 +3,13 @@
 import base64
 import importlib.metadata
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.artefacts import replacing
 from headstart.core.errors import UserError
+from headstart.project import dvc
 
 # Where .dvc/plots/page.html looks for the libraries, seen from dvc_plots/index.html.
 VEGA = ".headstart/vega.js"
@@ -59,26 +58,20 @@ def page(root: Path, revs: Sequence[str] = ()) -> Path:
         drawn = Path(folder) / FOLDER
         given = Path(folder) / "page.html"
         given.write_text(whole, encoding="utf-8")
-        command = [sys.executable, "-m", "dvc", "plots", "diff", "--quiet"]
-        done = subprocess.run(
-            [*command, "--html-template", str(given), "--out", str(drawn), *revs],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
         index = drawn / "index.html"
-        if done.returncode or not index.is_file():
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        try:
+            dvc.run(
+                root, "plots", "diff", "--quiet", "--html-template", str(given),
+                "--out", str(drawn), *revs,
+            )  # fmt: skip
+            drawing = index.read_text(encoding="utf-8")
+        except (UserError, FileNotFoundError) as error:
+            why = f" ({error})" if isinstance(error, UserError) else ""
             raise UserError(
-                f"`dvc plots diff {' '.join(revs)}` drew nothing"
-                + (f" ({said[-1]})" if said else "")
-                + "; `git branch --all`, `git tag` and `dvc exp list` name what can be compared"
-            )
-        text = _PICTURE.sub(
-            lambda found: f'src="{_data_uri(drawn / found[1])}"',
-            index.read_text(encoding="utf-8"),
-        )
+                f"`dvc plots diff {' '.join(revs)}` drew nothing{why}; `git branch --all`, "
+                "`git tag` and `dvc exp list` name what can be compared"
+            ) from error
+        text = _PICTURE.sub(lambda match: f'src="{_data_uri(drawn / match[1])}"', drawing)
     result = root / FOLDER / "index.html"
     with replacing(result) as part:
         part.write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ from typing import Any
 
 from headstart.core.errors import UserError
 from headstart.data import catalogue, own, tasks
-from headstart.params import reading
+from headstart.params import reading, yaml_text
 
 STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
 # Larger images are brought to this: a few minutes on two cores instead of hours.
@@ -24,6 +24,8 @@ _SIDE = 64
 _PLAIN_PIXELS = 32 * 32
 _UPDATES = 500
 _BATCH = 32
+
+_HEAD_OF_PARAMS = "# Every value that a stage uses stands here; the code holds no default."
 
 _IGNORED = """\
 __pycache__/
@@ -115,7 +117,8 @@ def create(
     values = _values(found, target_task, source_task, sources, source_model, layer)
     with _fresh(folder) as new:
         template = _template()
-        text = edited((template / "params.yaml").read_text(encoding="utf-8"), values)
+        _, ours = (template / "params.yaml").read_text(encoding="utf-8").split("\n", 1)
+        text = f"{_HEAD_OF_PARAMS}\n{yaml_text.edited(ours, values)}"
         reading.parse(text, "params.yaml")
         _write(new / "params.yaml", text)
         _write(new / "dvc.yaml", _pipeline(template, found.path, source_model))
@@ -256,28 +259,6 @@ def _network(shape: tuple[int, int, int]) -> str:
     if min(height, width) < 2**halvings:
         return "{name: mlp, units: [100, 50], activation: relu}"
     return f"{{name: cnn, filters: {[16, 32, 64][:halvings]}, dense: [64], activation: relu}}"
-
-
-def edited(text: str, values: Mapping[str, str]) -> str:
-    """Returns a params.yaml with some values replaced by dotted key, comments kept."""
-    lines = text.splitlines()
-    for key, value in values.items():
-        *sections, name = key.split(".")
-        at = 0
-        for depth, section in enumerate(sections):
-            at = _line(lines, at, "  " * depth + section + ":")
-        indent = "  " * len(sections)
-        at = _line(lines, at, f"{indent}{name}:")
-        _, hash_, comment = lines[at].partition(" # ")
-        lines[at] = f"{indent}{name}: {value}" + (f" # {comment}" if hash_ else "")
-        while at + 1 < len(lines) and lines[at + 1].startswith((f"{indent}  ", f"{indent}- ")):
-            del lines[at + 1]
-    head = "# Every value that a stage uses stands here; the code holds no default."
-    return "\n".join([head, *lines[1:]]) + "\n"
-
-
-def _line(lines: Sequence[str], start: int, beginning: str) -> int:
-    return next(at for at in range(start, len(lines)) if lines[at].startswith(beginning))
 
 
 def _template() -> Path:

@@ -1,0 +1,50 @@
+"""Runs DVC: that of this Python, as the user would in the project's folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from headstart.core.errors import UserError
+
+# What a git hook, or a stage of DVC, around this command would lead git and DVC astray with.
+_SURROUNDINGS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_")
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment of a user who has activated the environment of this Python.
+
+    DVC starts the stages with the first `python` on PATH.
+    """
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_SURROUNDINGS)}
+    path = [str(Path(sys.executable).parent), *filter(None, [kept.get("PATH")])]
+    return kept | {"PATH": os.pathsep.join(path)}
+
+
+def run(root: Path, *arguments: str) -> str:
+    """Runs `dvc ARGUMENTS` in the folder `root` and returns what it printed.
+
+    Raises:
+        UserError: It failed: what DVC said, in one line.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it did not say why"]
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        reason = (errors or lines)[-1].removeprefix("ERROR: ")
+        raise UserError(f"`dvc {' '.join(arguments[:2])}` failed: {reason}")
+    return done.stdout
+
+
+def run_shown(root: Path, *arguments: str) -> int:
+    """Runs `dvc ARGUMENTS` in `root` in the user's terminal and returns its exit status."""
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, env=environment(), check=False
+    ).returncode
