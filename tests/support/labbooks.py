@@ -1,14 +1,17 @@
 """What the tests of the lab book share: a checkout as after a run, the store read raw."""
 
 import contextlib
+import hashlib
 import json
 import shutil
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from projects import ROOT
 
 from headstart.tracking.identity import STAGES
@@ -66,6 +69,72 @@ def new_checkout(root: Path, *, store: Path) -> Path:
         (root / path).write_text(text)
     shutil.copy(store, root / "mlflow.db")
     return root
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def lock(root: Path, **changed: Any) -> None:
+    """Writes dvc.lock as DVC would after the run that made what lies in `root`."""
+
+    def hashes(*paths: str) -> list[dict[str, str]]:
+        return [{"path": path, "hash": "md5", "md5": md5(root / path)} for path in paths]
+
+    values = yaml.safe_load((root / "params.yaml").read_text())
+    read = {
+        "train_a": ("seed", "network", "source_training"),
+        "train_b": ("seed", "network", "target_training", "train_b"),
+        "transfer": ("seed", "network", "target_training", "transfer"),
+        "evaluate": ("seed", "evaluate"),
+    }
+    models = [stage.model for stage in STAGES.values()]
+    stages = {
+        name: {
+            "cmd": f"python stages/{name}.py",
+            "deps": hashes(*(STAGES[name].data if name in STAGES else models)),
+            "params": {"params.yaml": {key: values[key] for key in keys}},
+            "outs": hashes(STAGES[name].model if name in STAGES else "metrics/metrics.json"),
+        }
+        for name, keys in read.items()
+    }
+    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages | changed}))
+
+
+def edit(root: Path, old: str, new: str) -> None:
+    text = (root / "params.yaml").read_text()
+    assert old in text
+    (root / "params.yaml").write_text(text.replace(old, new))
+
+
+def git(root: Path, *arguments: str) -> None:
+    named = ["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(root), *named, *arguments], check=True, capture_output=True)
+
+
+def commit_two_branches(checkout: Path) -> Path:
+    """Makes the checkout two branches: main, and `other` with another seed, models and gain."""
+    ignored = ("/mlflow.db*", "/mlartifacts/", "/.headstart/", "/data/", "/models/", "/reports/")
+    (checkout / ".gitignore").write_text("\n".join(ignored) + "\n")
+    git(checkout, "init", "-q", "-b", "main")
+    for branch, seed in (("main", 42), ("other", 7)):
+        if branch == "other":
+            git(checkout, "switch", "-q", "-c", branch)
+            edit(checkout, "seed: 42", f"seed: {seed}")
+            for stage in STAGES.values():
+                (checkout / stage.model).write_text(f"{stage.model} {seed}")
+            gained = json.dumps(METRICS).replace("-0.25", "-0.375")
+            (checkout / "metrics/metrics.json").write_text(gained)
+        lock(checkout)
+        git(checkout, "add", "-A")
+        git(checkout, "commit", "-q", "-m", branch)
+    git(checkout, "tag", "-a", "v1", "-m", "v1", "main")
+    git(checkout, "switch", "-q", "main")
+    # As in a fresh clone: what DVC keeps is not there.
+    for stage in STAGES.values():
+        for path in (*stage.data, stage.model):
+            (checkout / path).unlink(missing_ok=True)
+    return checkout
 
 
 def rows(root: Path, question: str, *values: str) -> list[Any]:

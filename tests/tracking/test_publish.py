@@ -1,7 +1,6 @@
 """Publishing: the store follows the workspace, or any commit, and nothing is there twice."""
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -11,12 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import labbooks
 import pytest
 import yaml
-from labbooks import EPOCHS, content, rows, states, tags_of
+from labbooks import EPOCHS, content, edit, git, lock, rows, states, tags_of
 from projects import ROOT
 
 from headstart import tracking
@@ -26,81 +24,14 @@ from headstart.tracking.identity import STAGES
 FINISHED = ("FINISHED", "active")
 
 
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return labbooks.new_store(tmp_path_factory.mktemp("store") / "mlflow.db")
-
-
 @pytest.fixture
 def checkout(tmp_path: Path, fresh_store: Path) -> Path:
     return labbooks.new_checkout(tmp_path / "checkout", store=fresh_store)
 
 
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def lock(root: Path, **changed: Any) -> None:
-    """Writes dvc.lock as DVC would after the run that made what lies in `root`."""
-
-    def hashes(*paths: str) -> list[dict[str, str]]:
-        return [{"path": path, "hash": "md5", "md5": md5(root / path)} for path in paths]
-
-    values = yaml.safe_load((root / "params.yaml").read_text())
-    read = {
-        "train_a": ("seed", "network", "source_training"),
-        "train_b": ("seed", "network", "target_training", "train_b"),
-        "transfer": ("seed", "network", "target_training", "transfer"),
-        "evaluate": ("seed", "evaluate"),
-    }
-    models = [stage.model for stage in STAGES.values()]
-    stages = {
-        name: {
-            "cmd": f"python stages/{name}.py",
-            "deps": hashes(*(STAGES[name].data if name in STAGES else models)),
-            "params": {"params.yaml": {key: values[key] for key in keys}},
-            "outs": hashes(STAGES[name].model if name in STAGES else "metrics/metrics.json"),
-        }
-        for name, keys in read.items()
-    }
-    (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages | changed}))
-
-
-def edit(root: Path, old: str, new: str) -> None:
-    text = (root / "params.yaml").read_text()
-    assert old in text
-    (root / "params.yaml").write_text(text.replace(old, new))
-
-
-def git(root: Path, *arguments: str) -> None:
-    named = ["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "-C", str(root), *named, *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture
 def repository(checkout: Path) -> Path:
-    """The checkout as two branches: main, and one with another seed, model and gain."""
-    (checkout / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/.headstart/\n/data/\n"
-                                         "/models/\n/reports/\n")  # fmt: skip
-    git(checkout, "init", "-q", "-b", "main")
-    for branch, seed in (("main", 42), ("other", 7)):
-        if branch == "other":
-            git(checkout, "switch", "-q", "-c", branch)
-            edit(checkout, "seed: 42", f"seed: {seed}")
-            for stage in STAGES.values():
-                (checkout / stage.model).write_text(f"{stage.model} {seed}")
-            gained = json.dumps(labbooks.METRICS).replace("-0.25", "-0.375")
-            (checkout / "metrics/metrics.json").write_text(gained)
-        lock(checkout)
-        git(checkout, "add", "-A")
-        git(checkout, "commit", "-q", "-m", branch)
-    git(checkout, "tag", "-a", "v1", "-m", "v1", "main")
-    git(checkout, "switch", "-q", "main")
-    # As in a fresh clone: what DVC keeps is not there.
-    for stage in STAGES.values():
-        for path in (*stage.data, stage.model):
-            (checkout / path).unlink(missing_ok=True)
-    return checkout
+    return labbooks.commit_two_branches(checkout)
 
 
 def test_workspace_becomes_three_trainings_and_a_comparison(checkout: Path) -> None:
@@ -320,9 +251,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def running(root: Path, pid: int, **changed: str) -> str:
     """Begins a training as if `pid` were its stage and its recorder."""
-    from headstart.tracking import identity, labbook, provenance
+    from headstart.tracking import labbook, provenance, revisions
 
-    tags = provenance.provenance(root, identity.Workspace(root)) | provenance.process(pid)
+    tags = provenance.provenance(root, revisions.Workspace(root)) | provenance.process(pid)
     tags |= {
         "provenance.source": "live",
         "provenance.recorder_pid": tags["provenance.pid"],

@@ -22,12 +22,7 @@ from projects import ROOT
 
 from headstart import tracking
 from headstart.core.errors import UserError
-from headstart.tracking import identity, spawn, store
-
-
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return labbooks.new_store(tmp_path_factory.mktemp("store") / "mlflow.db")
+from headstart.tracking import revisions, spawn, store
 
 
 @pytest.fixture
@@ -76,13 +71,13 @@ def test_training_shows_itself_epoch_by_epoch_and_ends_with_its_identity(checkou
     assert params["output_activation"] == "sigmoid"
     tags = dict(rows(checkout, "SELECT key, value FROM tags"))
     assert tags["headstart.stage"] == "train_b"
-    assert tags["headstart.model"] == identity.Workspace(checkout).md5("models/baseline.keras")
+    assert tags["headstart.model"] == revisions.Workspace(checkout).md5("models/baseline.keras")
     assert tags["headstart.model"] in tags["mlflow.note.content"]
     assert tags["provenance.source"] == "live"
     assert tags["provenance.pid"] == str(os.getpid())
     digests = dict(rows(checkout, "SELECT name, digest FROM datasets"))
     images = "data/prepared/target/train_images.npy"
-    assert digests[images] == identity.Workspace(checkout).md5(images)
+    assert digests[images] == revisions.Workspace(checkout).md5(images)
     name = rows(checkout, "SELECT name FROM runs")[0][0]
     assert name == "train_b · sigmoid · sgd 0.001 · 5 epochs · seed 42"
 

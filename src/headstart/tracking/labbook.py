@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import os
 import socket
 import sqlite3
@@ -20,11 +21,10 @@ import requests
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from headstart.core.errors import UserError
 from headstart.core.masking import masked
 from headstart.core.runtime import quick_imports
 from headstart.tracking import identity, notes
-from headstart.tracking.identity import STAGES, State, Training
+from headstart.tracking.identity import STAGES, State, TrainingRun
 from headstart.tracking.provenance import alive, machine, process
 from headstart.tracking.store import EXPERIMENT, StoreError, database, probe
 
@@ -170,7 +170,7 @@ class LabBook:
         with self._reached():
             self._client.set_terminated(run_id, status)
 
-    def complete(self, run_id: str, training: Training) -> str:
+    def complete(self, run_id: str, training: TrainingRun) -> str:
         """Gives a live run its identity; where the store knows it already, the live run goes.
 
         Returns the id of the run that stands for the training.
@@ -208,17 +208,14 @@ class LabBook:
             summary.run_ids = [*runs.values(), known]
         return summary
 
-    def _restore(self, training: Training, state: State, tags: Mapping[str, str]) -> str:
+    def _restore(self, training: TrainingRun, state: State, tags: Mapping[str, str]) -> str:
         stage = training.stage
-        epochs = state.histories.get(stage.arm)
-        # A source network from elsewhere was not trained here.
-        if not epochs and not training.acting.get("from"):
-            raise UserError(f"metrics/history.csv has no rows of {stage.arm}; run `dvc repro`")
+        epochs = state.histories.get(stage.arm, [])
         begun = {**tags, **process(os.getpid()), "provenance.source": "restored"}
         about = {"headstart.kind": "training", "headstart.stage": stage.name}
         run_id = self._create_run(notes.training_name(stage, training.acting), about | begun)
         self._log_inputs(run_id, stage, training.data)
-        self._log(run_id, params=training.acting, metrics=points(epochs or [], stamp=now()))
+        self._log(run_id, params=training.acting, metrics=points(epochs, stamp=now()))
         # The key comes last: a run that has it is whole.
         self._log(run_id, tags=_training_tags(training))
         self._client.set_terminated(run_id, "FINISHED")
@@ -403,7 +400,7 @@ def _artefacts(file: Path) -> str:
     return (file.parent / "mlartifacts").as_uri()
 
 
-def _training_tags(training: Training) -> dict[str, str]:
+def _training_tags(training: TrainingRun) -> dict[str, str]:
     return {
         "headstart.key": training.key,
         "headstart.model": training.model,
@@ -421,8 +418,13 @@ def _final_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     for section, values in metrics.items():
         prefix = "" if section == "comparison" else f"{section}."
         values = identity.flat(values, prefix) if isinstance(values, Mapping) else {section: values}
-        found |= {k.replace(".", "/"): float(v) for k, v in values.items() if identity.finite(v)}
+        found |= {k.replace(".", "/"): float(v) for k, v in values.items() if _finite(v)}
     return found
+
+
+def _finite(value: Any) -> bool:
+    """Tells whether `value` is a number that a chart can show."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def points(epochs: Iterable[Mapping[str, float]], *, stamp: int, prefix: str = "") -> list[Metric]:

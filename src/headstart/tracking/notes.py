@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from headstart.tracking.identity import STAGES, Stage, State, Training
+from headstart.tracking.identity import STAGES, Stage, State, TrainingRun
 
 _IS = {
     "train_a": "The source model: trained on the source task.",
@@ -54,7 +54,7 @@ def unfinished(stage: Stage, data: Mapping[str, str]) -> str:
     )
 
 
-def training(made: Training) -> str:
+def training(made: TrainingRun) -> str:
     """Returns the note of a training run."""
     stage = made.stage
     return "\n".join(

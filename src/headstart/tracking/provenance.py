@@ -9,15 +9,15 @@ from pathlib import Path
 
 import psutil
 
-from headstart.tracking import identity
+from headstart.tracking import identity, revisions
 
 # Two looks at the same process's start time differ by clock ticks.
 _SAME_START_SECONDS = 2.0
 
 
-def provenance(root: Path, files: identity.Files) -> dict[str, str]:
+def provenance(root: Path, files: revisions.Files) -> dict[str, str]:
     """Returns the tags that tell who wrote a run, where, and from which commit."""
-    if isinstance(files, identity.Revision):
+    if isinstance(files, revisions.Revision):
         commit, branch = files.commit, files.branch
     else:
         commit = _git(root, "rev-parse", "--verify", "HEAD")
@@ -87,4 +87,4 @@ def _user() -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    return (identity.git(root, *arguments) or b"").decode().strip()
+    return (revisions.git(root, *arguments) or b"").decode().strip()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError
-from headstart.tracking import identity, seen
-from headstart.tracking.identity import STAGES, Training
+from headstart.tracking import revisions, seen, states
+from headstart.tracking.identity import STAGES, TrainingRun
 from headstart.tracking.labbook import LabBook, Summary, now, points
 from headstart.tracking.provenance import process, provenance
 from headstart.tracking.store import address
@@ -19,8 +19,8 @@ Message = dict[str, Any]
 
 def publish(root: Path, *, rev: str | None = None) -> Summary:
     """Makes the store match the workspace at `root`, or the commit `rev`."""
-    files = identity.Workspace(root) if rev is None else identity.Revision(root, rev)
-    state = identity.read(files, finished=True)
+    files = revisions.Workspace(root) if rev is None else revisions.Revision(root, rev)
+    state = states.read(files, finished=True)
     uri = address(root)
     summary = LabBook(uri).publish(state, provenance(root, files))
     if rev is None:
@@ -30,12 +30,12 @@ def publish(root: Path, *, rev: str | None = None) -> Summary:
 
 def publish_all(root: Path) -> dict[str, Summary | str]:
     """Publishes every branch and tag; the reason stands in place of a summary where one cannot."""
-    revisions = identity.revisions(root)
+    commits = revisions.revisions(root)
     book = LabBook(address(root))
     done: dict[str, Summary | str] = {}
-    for files in revisions:
+    for files in commits:
         try:
-            state = identity.read(files, finished=True)
+            state = states.read(files, finished=True)
         except UserError as error:
             done[files.name] = str(error)
         else:
@@ -51,8 +51,8 @@ def serve(wait: Callable[[], Message], poll: Callable[[], Message]) -> dict[str,
         return _record(book, first, root=root, wait=wait, poll=poll)
     if first["do"] != "prepare" or wait()["do"] != "publish":
         return {}
-    files = identity.Workspace(root)
-    summary = book.publish(identity.read(files, finished=False), provenance(root, files))
+    files = revisions.Workspace(root)
+    summary = book.publish(states.read(files, finished=False), provenance(root, files))
     seen.remember(root, uri=first["address"], run_ids=summary.run_ids)
     return {"written": summary.written, "run_ids": summary.run_ids}
 
@@ -67,8 +67,8 @@ def _record(
 ) -> dict[str, Any]:
     began = time.time()
     stage = STAGES[first["stage"]]
-    acting, data = identity.live(stage.name, root=root, params_text=first["params"])
-    tags = provenance(root, identity.Workspace(root)) | process(first["pid"])
+    acting, data = states.live(stage.name, root=root, params_text=first["params"])
+    tags = provenance(root, revisions.Workspace(root)) | process(first["pid"])
     run_id = book.begin(stage, acting, data, tags | {"provenance.source": "live"})
     while True:
         messages = [wait()]
@@ -81,8 +81,8 @@ def _record(
         if not ends:
             continue
         book.tag(run_id, {"provenance.seconds": f"{time.time() - began:.1f}"})
-        model = identity.Workspace(root).md5(stage.model) if ends[0] == "FINISHED" else None
+        model = revisions.Workspace(root).md5(stage.model) if ends[0] == "FINISHED" else None
         if model is None:
             book.end(run_id, ends[0] if ends[0] != "FINISHED" else "FAILED")
             return {"run_id": run_id}
-        return {"run_id": book.complete(run_id, Training(stage, acting, data, model))}
+        return {"run_id": book.complete(run_id, TrainingRun(stage, acting, data, model))}

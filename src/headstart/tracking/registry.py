@@ -28,7 +28,7 @@ from headstart.core.errors import UserError
 from headstart.core.masking import masked
 from headstart.judging import verdict
 from headstart.params import reading
-from headstart.tracking import identity, publication
+from headstart.tracking import identity, publication, revisions, states
 from headstart.tracking.store import StoreError, address, database
 
 NAME = "headstart-target"
@@ -80,7 +80,7 @@ def register(root: Path, *, force: bool = False) -> Registration:
             the store cannot be reached.
     """
     commit = _committed(root)
-    state = identity.read(identity.Workspace(root), finished=True)
+    state = states.read(revisions.Workspace(root), finished=True)
     arm = verdict.arm_to_serve(str(state.metrics["comparison"]["verdict"]))
     runs = dict(zip(identity.STAGES, publication.publish(root).run_ids, strict=False))
     training = state.trainings[_STAGES[arm]]
@@ -111,7 +111,7 @@ def _committed(root: Path) -> str:
     Raises:
         UserError: Something is not committed, or the pipeline has not run on what is.
     """
-    commit = identity.git(root, "rev-parse", "--verify", "HEAD")
+    commit = revisions.git(root, "rev-parse", "--verify", "HEAD")
     if commit is None:
         raise UserError(
             f"{root}: has no git commit, and a registered model names the commit it comes from; "
@@ -122,7 +122,7 @@ def _committed(root: Path) -> str:
     lines = [
         line
         for question in questions
-        for line in (identity.git(root, "status", "--porcelain", *question) or b"")
+        for line in (revisions.git(root, "status", "--porcelain", *question) or b"")
         .decode(errors="replace")
         .splitlines()
     ]
@@ -154,7 +154,7 @@ def _stale(root: Path) -> list[str]:
 
 
 def _tags(
-    root: Path, state: identity.State, training: identity.Training, *, arm: str, commit: str
+    root: Path, state: identity.State, training: identity.TrainingRun, *, arm: str, commit: str
 ) -> dict[str, str]:
     """Returns where the model comes from: model, verdict, data and code."""
     import yaml

@@ -12,7 +12,7 @@ import yaml
 from mlflow.entities import Metric
 
 from headstart.core.errors import UserError
-from headstart.tracking import identity
+from headstart.tracking import identity, revisions
 from headstart.tracking.labbook import LabBook
 from headstart.tracking.labbook import now as _now
 from headstart.tracking.provenance import process, provenance
@@ -53,7 +53,7 @@ def publish(root: Path, section: str) -> tuple[str, bool]:
         known = book._find(key)
         if known:
             return known, False
-        tags = provenance(root, identity.Workspace(root)) | process(os.getpid())
+        tags = provenance(root, revisions.Workspace(root)) | process(os.getpid())
         record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         about = {"headstart.kind": "study", "headstart.stage": section}
         run_id = book._create_run(f"study {section}", {**tags, **about})

@@ -1,0 +1,130 @@
+"""The files of a project's states: the workspace, and any commit without checking it out."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+from headstart.core import artefacts
+from headstart.core.errors import UserError
+
+
+class Files(Protocol):
+    """The files of one state of the project."""
+
+    name: str
+    held_to_schema: bool
+    """Whether the parameters must be ones that today's library takes."""
+
+    def read(self, path: str) -> bytes | None:
+        """Returns the content of a file, None where there is none."""
+
+    def md5(self, path: str) -> str | None:
+        """Returns the hash of a file that lies there, None where there is none."""
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the paths of the files right in `folder`, sorted."""
+
+
+class Workspace:
+    """The files as they lie on disk under `root`."""
+
+    held_to_schema = True
+
+    def __init__(self, root: Path) -> None:
+        self.name = str(root)
+        self._root = root
+
+    def read(self, path: str) -> bytes | None:
+        """Returns the content of a file, None where there is none."""
+        try:
+            return (self._root / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def md5(self, path: str) -> str | None:
+        """Returns the hash of a file, None where there is none."""
+        try:
+            return artefacts.md5(self._root / path)
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the paths of the files right in `folder`, sorted."""
+        paths = (self._root / folder).glob("[!.]*")
+        return sorted(f"{folder}/{path.name}" for path in paths if path.is_file())
+
+
+class Revision:
+    """The files of one commit, read from git without checking anything out."""
+
+    held_to_schema = False
+
+    def __init__(self, root: Path, rev: str) -> None:
+        """Finds the commit.
+
+        Raises:
+            UserError: `rev` names no commit, or `root` is in no git repository.
+        """
+        self._root = root
+        commit = git(root, "rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}")
+        if commit is None:
+            raise UserError(
+                f"{rev}: names no commit of the git repository at {root}; "
+                "`git branch --all` and `git tag` list what there is"
+            )
+        self.name = rev
+        self.commit = commit.decode().strip()
+        heads = (f"refs/heads/{rev}", f"refs/remotes/{rev}")
+        known = any(
+            git(root, "show-ref", "--verify", "--quiet", head) is not None for head in heads
+        )
+        self.branch = rev if known else ""
+
+    def read(self, path: str) -> bytes | None:
+        """Returns the content of a file, None where there is none."""
+        return git(self._root, "show", f"{self.commit}:./{path}")
+
+    def md5(self, path: str) -> str | None:
+        """Returns None: what DVC keeps is in git by name only."""
+        return None
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the paths of the files right in `folder`, sorted."""
+        listed = git(self._root, "ls-tree", "-z", "--name-only", self.commit, f"{folder}/")
+        return sorted(name for name in (listed or b"").decode().split("\0") if name)
+
+
+def revisions(root: Path) -> list[Revision]:
+    """Returns every branch, here and on remotes, and every tag; of several at one commit the first.
+
+    Raises:
+        UserError: `root` is in no git repository.
+    """
+    places = ("refs/heads", "refs/remotes", "refs/tags")
+    listed = git(root, "for-each-ref", "--format=%(refname:short) %(symref)", *places)
+    if listed is None:
+        raise UserError(f"{root}: is in no git repository; publish the workspace without --all")
+    by_commit: dict[str, Revision] = {}
+    # A symbolic name such as origin/HEAD stands for another in the list.
+    for name, _, symbolic in (line.partition(" ") for line in listed.decode().splitlines()):
+        if not symbolic:
+            with contextlib.suppress(UserError):  # A tag may name a file.
+                revision = Revision(root, name)
+                by_commit.setdefault(revision.commit, revision)
+    return list(by_commit.values())
+
+
+def git(root: Path, *arguments: str) -> bytes | None:
+    """Returns what a git command prints, None where it fails or git is missing."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
