@@ -50,7 +50,7 @@ def npz(*, packed: bool) -> bytes:
 
 
 def read_image(path: Path) -> None:
-    pixels = images.pixels(path, (9, 7), grey=True)
+    pixels = images.read(path, shape=(9, 7))
     if pixels.shape != (9, 7) or pixels.dtype != np.uint8:
         raise AssertionError(f"an image became {pixels.dtype} {pixels.shape}")
 

@@ -86,6 +86,7 @@ def predict(
     with reported():
         from headstart import serving, tracking
         from headstart.core import artefacts
+        from headstart.data import images as image_files
         from headstart.judging import verdict
 
         root = tracking.project_root(Path.cwd())
@@ -99,7 +100,7 @@ def predict(
         failed = False
         for path in images:
             try:
-                image = serving.read_image(path, shape=classifier.shape)
+                image = image_files.read(path, shape=classifier.shape)
             except UserError as error:
                 failed = True
                 typer.echo(f"error: {error}", err=True)

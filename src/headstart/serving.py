@@ -1,7 +1,6 @@
 """The target classifier as it is served: raw images in, class and probability out."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,6 @@ CLASSES_FILE = "classes.json"
 
 # Images that pass through the network at once; bounds the memory, not the answer.
 _BATCH = 1000
-
-
-# Pillow's limit (a warning at 89 million pixels) is for photographs; this is far above them.
-_MOST_PIXELS = 80_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,56 +130,3 @@ def raw_images(raw: Any, *, shape: tuple[int, ...]) -> np.ndarray:
             # Raw images this dark do not occur; images that were divided already do.
             raise UserError(f"no pixel is above {values.max()}; {expected}")
     return values.astype(np.uint8)
-
-
-def read_image(path: Path, *, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns an image file as uint8 in `shape`: brought to its size, and to grey if it has none.
-
-    The longer side is fitted, and the picture is laid on black, as the published images are;
-    what is transparent becomes black.
-
-    Args:
-        path: A PNG or JPEG file.
-        shape: (height, width), or (height, width, 3).
-
-    Raises:
-        UserError: There is no such file, or it is no PNG or JPEG that can be read.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    height, width = shape[:2]
-    mode = "L" if len(shape) == 2 else "RGB"
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as opened:
-            if math.prod(opened.size) > _MOST_PIXELS:
-                raise UserError(
-                    f"{path}: has {opened.width} x {opened.height} pixels; at most "
-                    f"{_MOST_PIXELS // 10**6} million are read"
-                )
-            # A 16-bit grey image would be cut to its low end by a plain conversion.
-            if opened.mode.startswith("I"):
-                deep = np.asarray(opened, dtype=np.float64)
-                upright = Image.fromarray((deep / 257).round().astype(np.uint8))
-            else:
-                upright = ImageOps.exif_transpose(opened)
-            if "A" in upright.getbands() or "transparency" in upright.info:
-                rgba = upright.convert("RGBA")
-                upright = Image.new("RGBA", rgba.size, "black")
-                upright.alpha_composite(rgba)
-            picture = upright.convert(mode)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such file") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path}: is a folder; name PNG or JPEG files") from error
-    except UnidentifiedImageError as error:
-        raise UserError(f"{path}: is not a PNG or JPEG image") from error
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as an image ({error})") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        # Pillow's word for a file that ends too early.
-        raise UserError(f"{path}: cannot be read as an image ({error})") from error
-    if picture.size != (width, height):
-        picture = ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS, color=0)
-    return np.asarray(picture, dtype=np.uint8)

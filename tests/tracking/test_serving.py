@@ -24,8 +24,9 @@ from PIL import Image
 from projects import Project, clean_environment
 
 from headstart import serving
+from headstart.core import artefacts
 from headstart.core.errors import UserError
-from headstart.data import catalogue, idx
+from headstart.data import catalogue, idx, own
 from headstart.judging import verdict
 
 SHAPE = (28, 28)
@@ -84,61 +85,6 @@ def test_anything_else_is_refused_with_what_is_expected(raw: Any, said: str) -> 
     assert said in str(error.value)
     assert "whole numbers from 0 to 255" in str(error.value)
     assert "(28, 28) or n of them, (n, 28, 28)" in str(error.value)
-
-
-def test_image_files_become_grey_and_fit(tmp_path: Path) -> None:
-    exact = tmp_path / "exact.png"
-    Image.fromarray(RAW[0]).save(exact)
-    assert np.array_equal(serving.read_image(exact, shape=SHAPE), RAW[0])
-    for name, mode in (("photo.jpg", "RGB"), ("palette.png", "P"), ("bits.png", "1")):
-        Image.new("RGB", (400, 200), "white").convert(mode).save(tmp_path / name)
-        read = serving.read_image(tmp_path / name, shape=SHAPE)
-        assert read.shape == SHAPE
-        # A picture twice as wide as high lies on black, neither cut nor stretched.
-        assert read[14, 14] > 250, name
-        assert read[3, 14] == 0, name
-        assert read[14, 1] > 250, name
-
-
-def test_transparent_becomes_black_and_deep_grey_keeps_its_tones(tmp_path: Path) -> None:
-    Image.new("RGBA", SHAPE, (255, 255, 255, 0)).save(tmp_path / "clear.png")
-    assert serving.read_image(tmp_path / "clear.png", shape=SHAPE).max() == 0
-    deep = np.full(SHAPE, 257 * 100, dtype=np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert set(serving.read_image(tmp_path / "deep.png", shape=SHAPE).flat) == {100}
-
-
-def test_photograph_is_read_the_right_way_up(tmp_path: Path) -> None:
-    picture = Image.new("L", (28, 28), 0)
-    picture.paste(255, (0, 0, 28, 14))
-    exif = Image.Exif()
-    exif[0x0112] = 3  # turned by 180 degrees
-    picture.save(tmp_path / "turned.jpg", exif=exif)
-    read = serving.read_image(tmp_path / "turned.jpg", shape=SHAPE)
-    assert read[5].mean() < 50 < 200 < read[22].mean()
-
-
-def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.png"
-    Image.fromarray(np.random.default_rng(1).integers(0, 256, (200, 200), dtype=np.uint8)).save(
-        whole
-    )
-    cut = tmp_path / "cut.png"
-    cut.write_bytes(whole.read_bytes()[:5000])
-    text = tmp_path / "text.png"
-    text.write_text("no image")
-    gif = tmp_path / "moving.gif"
-    Image.new("L", SHAPE).save(gif)
-    for path, said in {
-        cut: "cannot be read",
-        text: "is not a PNG or JPEG",
-        gif: "is not a PNG or JPEG",
-        tmp_path: "is a folder",
-        tmp_path / "missing.png": "there is no such file",
-    }.items():
-        with pytest.raises(UserError, match=said) as error:
-            serving.read_image(path, shape=SHAPE)
-        assert str(path) in str(error.value)
 
 
 # Who is served.
@@ -394,7 +340,7 @@ def test_serve_says_what_is_missing(small: Project, tmp_path: Path) -> None:
     assert "no lab book yet" in project.run("scripts/serve.sh", status=1)
 
 
-def test_predict_says_class_and_probability(
+def test_predict_says_class_and_probability_of_the_pixels_that_training_would_see(
     registered: Project,
     raw_tests: np.ndarray,
     answered: list[dict[str, str]],
@@ -402,11 +348,20 @@ def test_predict_says_class_and_probability(
 ) -> None:
     for number in (0, 1):
         Image.fromarray(raw_tests[number]).save(tmp_path / f"{number}.png")
-    said = headstart(
-        registered,
-        "predict",
-        *(str(tmp_path / name) for name in ("0.png", "missing.png", "1.png")),
-        status=1,
+    # A photograph that has to be decoded, and the pixels that the pipeline makes of it.
+    for name in ("a", "b"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        colour = Image.fromarray(raw_tests[0]).resize((160, 90)).convert("RGBA")
+        colour.putalpha(200)
+        colour.convert("LA").save(tmp_path / "own" / name / "photo.png")
+    own.own(tmp_path / "own", tmp_path / "raw", classes="auto", image_size=SHAPE)
+    pixels = artefacts.read_array(tmp_path / "raw/all_images.npy")[0]
+    Image.fromarray(pixels).save(tmp_path / "pixels.png")
+    files = ("0.png", "missing.png", "1.png", "own/a/photo.png", "pixels.png")
+    said = headstart(registered, "predict", *(str(tmp_path / name) for name in files), status=1)
+    assert (
+        said.partition("photo.png: ")[2].splitlines()[0]
+        == (said.partition("pixels.png: ")[2].splitlines()[0])
     )
     assert f"error: {tmp_path}/missing.png: there is no such file" in said
     for number in (0, 1):

@@ -18,7 +18,7 @@ from headstart.data.raw_data import ALL, FILES
 
 if TYPE_CHECKING:
     pass
-from headstart.data.images import is_grey, opened, pixels, upright
+from headstart.data import images
 from headstart.data.raw_data import write_about
 
 PARTS = ("train", "valid", "test")
@@ -139,9 +139,9 @@ def looks(root: Path, found: Found) -> tuple[bool, dict[tuple[int, int], str]]:
     grey = True
     sizes: dict[tuple[int, int], str] = {}
     for name, _ in (file for files in found.files.values() for file in files):
-        with opened(root / name) as image:
-            grey = grey and is_grey(image)
-            sizes.setdefault(upright(image), name)
+        with images.opened(root / name) as image:
+            grey = grey and images.is_grey(image)
+            sizes.setdefault(images.upright_size(image), name)
     return grey, sizes
 
 
@@ -160,7 +160,7 @@ def write(
     height, width = size if size is not None else next(iter(sizes))
     shape = (height, width) if grey else (height, width, 3)
     for part, files in found.files.items():
-        rows = (pixels(root / name, (height, width), grey=grey)[None] for name, _ in files)
+        rows = (images.read(root / name, shape=shape)[None] for name, _ in files)
         artefacts.write_blocks(
             folder / f"{part}_images.npy", rows, shape=(len(files), *shape), dtype=np.uint8
         )

@@ -1,9 +1,13 @@
-"""PNG and JPEG files as arrays of pixels."""
+"""The one decoder: PNG and JPEG files as pixels, for training, checking, predicting, serving.
+
+Whatever a network is asked about later goes through `read` as its training images did.
+"""
 
 import contextlib
+import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +21,28 @@ if TYPE_CHECKING:
 # Larger than any camera's; an image of a few kilobytes can claim a billion pixels.
 _MOST_PIXELS = 120_000_000
 
+_DEEP_GREY = ("I", "I;16", "I;16B")
+_GREY = ("1", "L", "LA", *_DEEP_GREY)
+
+# Several pictures in one JPEG, as some telephones save them, are MPO to Pillow; the first counts.
+_JPEG = ("JPEG", "MPO")
+
+# The EXIF orientations in which a camera lay on its side.
+_SIDEWAYS = (5, 6, 7, 8)
+_ORIENTATION = 0x0112
+
+# What Pillow raises for bytes that are no image, or no longer one.
+_DAMAGE = (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EOFError,
+           OverflowError, ArithmeticError, zlib.error, struct.error)  # fmt: skip
+
 
 @contextlib.contextmanager
 def opened(path: Path) -> "Iterator[Image]":
     """Yields an image whose pixels are not decoded yet.
 
     Raises:
-        UserError: The file is no PNG or JPEG, is damaged or claims too many pixels.
+        UserError: There is no such file, it is no PNG or JPEG, is damaged or claims too many
+            pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -38,72 +57,82 @@ def opened(path: Path) -> "Iterator[Image]":
                         f"{_MOST_PIXELS}; make it smaller or take it out"
                     )
                 yield image
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder; name PNG or JPEG files") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{path}: claims too many pixels ({error}); take it out") from error
-    except (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EOFError,
-            OverflowError, ArithmeticError, zlib.error) as error:  # fmt: skip
+    except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise UserError(f"{path}: is no PNG or JPEG image, or damaged{reason}") from error
-    except Exception as error:
-        if type(error).__module__ != "struct":  # struct.error of a cut header
-            raise
-        raise UserError(f"{path}: is a damaged image ({error})") from error
 
 
 def is_grey(image: "Image") -> bool:
     """Tells whether an image has one channel, transparency not counted."""
-    return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B")
+    return image.mode in _GREY
 
 
-# The EXIF orientations in which a camera lay on its side.
-_SIDEWAYS = (5, 6, 7, 8)
-
-
-_ORIENTATION = 0x0112
-
-
-def upright(image: "Image") -> tuple[int, int]:
-    """Returns height and width as a viewer shows the image."""
-    sideways = image.format == "JPEG" and image.getexif().get(_ORIENTATION) in _SIDEWAYS
+def upright_size(image: "Image") -> tuple[int, int]:
+    """Returns height and width as a viewer shows the image; decodes nothing."""
+    sideways = image.format in _JPEG and image.getexif().get(_ORIENTATION) in _SIDEWAYS
     return (image.width, image.height) if sideways else (image.height, image.width)
 
 
-def pixels(path: Path, size: tuple[int, int], *, grey: bool) -> np.ndarray:
-    """Returns the image as uint8, (height, width) if grey, else (height, width, 3)."""
+def read(path: Path, *, shape: Sequence[int]) -> np.ndarray:
+    """Returns an image file as uint8 in `shape`, as a viewer shows it, stretched to its size.
+
+    A photograph is turned upright, what is transparent lies on white, of 16 bits the upper eight
+    count (so Pillow reads colour of 16 bits, too), and other sizes are interpolated bilinearly.
+    Of an animation the first frame is read.
+
+    Args:
+        path: A PNG or JPEG file.
+        shape: (height, width) for grey, (height, width, 3) for colour.
+
+    Raises:
+        UserError: As `opened` does.
+    """
     from PIL import Image, ImageOps
 
+    height, width = shape[:2]
     with opened(path) as image:
-        if image.format == "JPEG":
+        picture: Image.Image = image
+        if image.format in _JPEG:
             # Decodes at a half, a quarter or an eighth where that is still large enough.
-            image.draft(None, (4 * max(size), 4 * max(size)))
-            upright = ImageOps.exif_transpose(image)
-        else:
-            upright = image
-        if upright.mode in ("I", "I;16", "I;16B"):
-            # PNG with 16 bits: the upper eight are what a screen shows.
-            deep = np.asarray(upright).astype(np.int64)
-            upright = Image.fromarray((deep >> 8).clip(0, 255).astype(np.uint8))
-        if upright.mode in ("LA", "RGBA", "PA") or "transparency" in upright.info:
-            # What is transparent lies on white, as in most viewers.
-            layers = upright.convert("RGBA")
+            image.draft(None, (4 * max(height, width),) * 2)
+            picture = ImageOps.exif_transpose(image)
+        if picture.mode in _DEEP_GREY:
+            deep = np.asarray(picture).astype(np.int64)
+            picture = Image.fromarray((deep >> 8).clip(0, 255).astype(np.uint8))
+        if picture.mode in ("LA", "RGBA", "PA") or "transparency" in picture.info:
+            layers = picture.convert("RGBA")
             paper = Image.new("RGBA", layers.size, "white")
-            upright = Image.alpha_composite(paper, layers)
-        plain = upright.convert("L" if grey else "RGB")
-        if (plain.height, plain.width) != size:
-            plain = plain.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        return np.asarray(plain, dtype=np.uint8)
+            picture = Image.alpha_composite(paper, layers)
+        picture = picture.convert("L" if len(shape) == 2 else "RGB")
+        return np.asarray(_stretched(picture, height, width))
 
 
-def resized(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns images of any size as images of `shape` (height, width), bilinearly."""
+def resized(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Returns images (n, ...) uint8, grey or of three channels, stretched to `shape` as by `read`.
+
+    Args:
+        images: (n, height, width) or (n, height, width, 3) uint8.
+        shape: The new height and width; more is ignored.
+    """
     from PIL import Image
 
-    to = (shape[1], shape[0])
+    height, width = shape[:2]
     return np.stack(
-        [
-            np.asarray(Image.fromarray(image).resize(to, Image.Resampling.BILINEAR))
-            for image in images
-        ]
+        [np.asarray(_stretched(Image.fromarray(image), height, width)) for image in images]
     )
+
+
+def _stretched(picture: "Image", height: int, width: int) -> "Image":
+    from PIL.Image import Resampling
+
+    if (picture.width, picture.height) == (width, height):
+        return picture
+    return picture.resize((width, height), Resampling.BILINEAR)
