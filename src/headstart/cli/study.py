@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.core.errors import reported
+from headstart.core.errors import UserError, reported
 
 app = typer.Typer(no_args_is_help=True, help="The study: many seeds, many label budgets.")
 
@@ -24,7 +24,7 @@ def export(
     with reported():
         from headstart.study import export, stage
 
-        trains, _ = stage.runner(known(section))
+        trains, _ = stage.runner(_known(section))
         export.export(trains, cell, to)
         typer.echo(f"{to}: {cell}")
 
@@ -40,7 +40,7 @@ def page(section: Section = "grid") -> None:
         from headstart.study import outputs, parameters, stage
 
         settings = parameters.load(stage.PARAMETERS).statistics
-        page = outputs.write_page(stage.METRICS / known(section), settings)
+        page = outputs.write_page(stage.METRICS / _known(section), settings)
         html = Path(f"reports/study-{section}.html")
         study_page.write(html, page)
         typer.echo(f"{page}\n{html}")
@@ -58,14 +58,27 @@ def claims() -> None:
         typer.echo(f"{path}")
 
 
-def known(section: str) -> str:
+@app.command("publish")
+def publish_study(section: Section = "grid") -> None:
+    """Write the study's run to MLflow: parameters, curves, tables, pictures."""
+    with reported():
+        from headstart import tracking
+
+        root = tracking.project_root(Path.cwd())
+        name = _known(section)
+        from headstart.tracking import studies
+
+        run_id, new = studies.publish(root, name)
+        typer.echo(f"study {name}: {'written' if new else 'there already'}, run {run_id}")
+        typer.echo(f"MLflow: {tracking.masked(tracking.address(root))}")
+
+
+def _known(section: str) -> str:
     """Returns `section`, or refuses it.
 
     Raises:
         UserError: study/params.yaml has no such section.
     """
-    from headstart.core.errors import UserError
-
     if section not in ("grid", "claims"):
         raise UserError(f"--section {section}: there is no such section; allowed are grid, claims")
     return section

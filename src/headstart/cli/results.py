@@ -1,23 +1,14 @@
-"""The command `headstart`."""
+"""The commands on results: to MLflow, to the registry, to the terminal, for images at hand."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import typer.core
 
-from headstart.core.errors import UserError, reported, warn
-from headstart.study import commands
+from headstart.cli.output import tell
+from headstart.core.errors import UserError, reported
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
-)
-app.add_typer(commands.app, name="study")
-
-
-@app.callback()
-def _headstart() -> None:
-    """Does transfer help, by how much, at what cost?"""
+app = typer.Typer()
 
 
 @app.command()
@@ -43,11 +34,11 @@ def publish(
         if every:
             for name, done in tracking.publish_all(root).items():
                 typer.echo(f"{name}: nothing to publish" if isinstance(done, str) else f"{name}:")
-                _tell([f"({done})"] if isinstance(done, str) else done.lines)
+                tell([f"({done})"] if isinstance(done, str) else done.lines)
         elif if_changed and rev is None and tracking.published(root):
             typer.echo("nothing changed since the last publication")
         else:
-            _tell(tracking.publish(root, rev=rev).lines)
+            tell(tracking.publish(root, rev=rev).lines)
         typer.echo(f"MLflow: {where}")
 
 
@@ -173,111 +164,3 @@ def show() -> None:
             confidence=settings.evaluate.confidence,
             unfair=verdict.fairness(*settings.arms),
         )
-
-
-@commands.app.command("publish")
-def publish_study(section: commands.Section = "grid") -> None:
-    """Write the study's run to MLflow: parameters, curves, tables, pictures."""
-    with reported():
-        from headstart import tracking
-
-        root = tracking.project_root(Path.cwd())
-        name = commands.known(section)
-        from headstart.tracking import studies
-
-        run_id, new = studies.publish(root, name)
-        typer.echo(f"study {name}: {'written' if new else 'there already'}, run {run_id}")
-        typer.echo(f"MLflow: {tracking.masked(tracking.address(root))}")
-
-
-class _SeveralWords(typer.core.TyperCommand):
-    """A command whose list options take words up to the next option: `--target cat dog`."""
-
-    lists = ("--target", "--source")
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeats the option before each of its words, which is what click understands."""
-        spread: list[str] = []
-        option = ""
-        for word in args:
-            if word.startswith("--"):
-                option = word if word in self.lists else ""
-                spread += [] if option else [word]
-            else:
-                spread += [option, word] if option else [word]
-        return super().parse_args(ctx, spread)
-
-
-@app.command(cls=_SeveralWords)
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where: a new or empty folder.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="FOLDER/CLASS/IMAGE.png or .jpg, or FILE.npz; copied into the project."),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Instead: digits, fashion_mnist, mnist or kmnist.")
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CLASS...", help="Names or numbers; else the last two."),
-    ] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CLASS...", help="Names or numbers; else all others."),
-    ] = None,
-    source_model: Annotated[
-        Path | None, typer.Option(help="A .keras file in place of a source network trained here.")
-    ] = None,
-    layer: Annotated[
-        str, typer.Option(help="Where the source model is cut; auto: before its last layer.")
-    ] = "auto",
-) -> None:
-    """Write a small project for your own images: then `dvc repro` there."""
-    with reported():
-        from headstart.project import init
-
-        _tell(
-            init.create(
-                folder,
-                data=data,
-                dataset=dataset,
-                target=target or [],
-                source=source or [],
-                source_model=source_model,
-                layer=layer,
-            )
-        )
-
-
-@app.command()
-def check(
-    cache: Annotated[
-        bool, typer.Option("--cache", help="Also hash every file in DVC's cache.")
-    ] = False,
-) -> None:
-    """Say what a run will do and what would go wrong; trains nothing."""
-    with reported():
-        from headstart.project import check
-
-        root = Path.cwd()
-        report = check.check(root)
-        if cache:
-            count, damaged = check.damaged(root)
-            report.lines.append(f"DVC's cache: {count} files, {len(damaged)} damaged")
-            report.problems += damaged
-        _tell(report.lines)
-        for warning in report.warnings:
-            warn(warning)
-        if report.problems:
-            raise UserError("\n  ".join(report.problems))
-        typer.echo("nothing stands in the way of `dvc repro`")
-
-
-def _tell(lines: list[str]) -> None:
-    for line in lines:
-        typer.echo(f"  {line}")
-
-
-if __name__ == "__main__":
-    app()
