@@ -7,51 +7,41 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from headstart.core import artefacts
-from headstart.judging import scores
+from headstart.judging import metrics, scores
 from headstart.params import reading
-from headstart.reporting import tables
+from headstart.reporting import words
 
 
 def result() -> str:
     """Returns the table and the verdict of metrics/metrics.json as Markdown."""
-    record = artefacts.read_json(ROOT / "metrics/metrics.json")
-    settings = reading.load(ROOT / "params.yaml")
-    confidence = settings.evaluate.confidence
+    record = metrics.read(ROOT / "metrics/metrics.json")
+    confidence = reading.load(ROOT / "params.yaml").evaluate.confidence
     images = len(artefacts.read_table(ROOT / "metrics/predictions.csv"))
+    arms = record.baseline, record.transfer
+    costs = record.cost.baseline, record.cost.transfer
 
-    def interval(arm: str) -> str:
-        right = round(record[arm]["accuracy"] * images)
+    def interval(arm: metrics.Scores) -> str:
+        right = round((arm.accuracy or 0.0) * images)
         low, high = scores.wilson(right, images, confidence=confidence)
-        return f"{record[arm]['accuracy']:.4f} ({low:.4f} to {high:.4f})"
+        return f"{right / images:.4f} ({low:.4f} to {high:.4f})"
 
-    cost = record["cost"]
     rows = [
-        ("accuracy on the test images (95 % interval)", interval("baseline"), interval("transfer")),
-        *(
-            (label, f"{cost['baseline'][key]:,}", f"{cost['transfer'][key]:,}")
-            for label, key in (
-                ("trainable parameters", "trainable_parameters"),
-                ("updates", "updates"),
-            )
-        ),
-        *(
-            (label, *(tables.in_words(cost[arm].get(key)) for arm in ("baseline", "transfer")))
-            for label, key in (
-                ("floating-point operations", "flops"),
-                ("as the notebook ran it", "flops_as_notebook"),
-            )
-        ),
+        ("accuracy on the test images (95 % interval)", *map(interval, arms)),
+        ("trainable parameters", *(f"{cost.trainable_parameters:,}" for cost in costs)),
+        ("updates", *(f"{cost.updates:,}" for cost in costs)),
+        ("floating-point operations", *(words.large(cost.flops) for cost in costs)),
+        ("as the notebook ran it", *(words.large(cost.flops_as_notebook) for cost in costs)),
         (
             "with the source's training",
-            tables.in_words(cost["baseline"]["flops"]),
-            tables.in_words(cost["transfer"]["flops_with_source"]),
+            words.large(record.cost.baseline.flops),
+            words.large(record.cost.transfer.flops_with_source),
         ),
     ]
     lines = ["| | baseline, from scratch | frozen transfer |", "| --- | --- | --- |"]
-    lines += [f"| {label} | {baseline} | {transfer} |" for label, baseline, transfer in rows]
-    comparison = record["comparison"]
-    gain = tables.gain_sentence(comparison, confidence=confidence)
-    return "\n".join([*lines, "", f"{gain}.", "", f"**Verdict: {comparison['verdict']}.**", ""])
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    gain = words.gain_sentence(record.comparison, confidence=confidence)
+    verdict = record.comparison.verdict
+    return "\n".join([*lines, "", f"{gain}.", "", f"**Verdict: {verdict}.**", ""])
 
 
 def study() -> str:

@@ -5,6 +5,7 @@ from projects import ROOT
 
 from headstart.core.errors import UserError
 from headstart.judging import cost
+from headstart.judging.metrics import Costs
 from headstart.params import reading
 from headstart.transfer import strategies
 
@@ -63,14 +64,23 @@ def test_gradual_in_one_epoch_is_refused() -> None:
 
 
 def test_source_share_is_told_apart_and_a_random_backbone_has_none() -> None:
-    settings = reading.load(ROOT / "params.yaml")
     forward = {name: {"dense_1": BACKBONE, "head": 100} for name in ("baseline", "transfer")}
     forward["source"] = {"dense_1": BACKBONE, "head": 800}
-    works = cost.works(settings, forward=forward, source_images=19875, target_images=5125)
-    counts = dict.fromkeys(works, (1, 2))
-    used = cost.record(works, parameters=counts, transfer_uses_source=True)
-    assert used["source"]["flops"] == 3 * 5 * 19875 * (BACKBONE + 800)
-    share = used["transfer"]["flops_with_source"] - used["transfer"]["flops"]
-    assert share == used["source"]["flops"]
-    unused = cost.record(works, parameters=counts, transfer_uses_source=False)
-    assert unused["transfer"]["flops_with_source"] == unused["transfer"]["flops"]
+
+    def costs(strategy: str) -> Costs:
+        settings = reading.load(ROOT / "params.yaml")
+        transfer = settings.transfer.model_copy(update={"strategy": strategy})
+        return cost.costs(
+            settings.model_copy(update={"transfer": transfer}),
+            forward=forward,
+            parameters=dict.fromkeys(forward, (1, 2)),
+            source_images=19875,
+            target_images=5125,
+        )
+
+    used = costs("frozen")
+    assert used.source.flops == 3 * 5 * 19875 * (BACKBONE + 800)
+    assert used.transfer.flops is not None
+    assert used.transfer.flops_with_source == used.transfer.flops + used.source.flops
+    unused = costs("random_frozen").transfer
+    assert unused.flops_with_source == unused.flops == used.transfer.flops

@@ -171,19 +171,14 @@ def run(chosen: sections.Params) -> str:
         **common,
     )
     test = data["target", "test"]
-    scored, answered = [], []
-    for model in (baseline, transfer):
+    scored, answered = {}, {}
+    for arm, model in (("baseline", baseline), ("transfer", transfer)):
         probabilities = fit.predict(model, test.images)
         loss = fit.loss(model, test)
-        scored.append(vars(scores.scores(test.labels, probabilities, loss=loss)))
-        answered.append(answers.answered_classes(probabilities))
+        scored[arm] = scores.scores(test.labels, probabilities, loss=loss)
+        answered[arm] = answers.answered_classes(probabilities)
     return verdict.verdict(
-        test.labels,
-        *answered,
-        baseline_scores=scored[0],
-        transfer_scores=scored[1],
-        alpha=chosen.evaluate.alpha,
-        classes=both[1].names,
+        test.labels, answered, scored, alpha=chosen.evaluate.alpha, classes=both[1].names
     ).verdict
 
 

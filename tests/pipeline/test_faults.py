@@ -231,9 +231,9 @@ def test_leak_between_the_parts_is_refused_and_the_files_are_named(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["$x$ <b>", "日本語", "n" * 200, 'it\'s "q" {{ 7 }}'])
 def test_odd_class_names_reach_the_report_as_they_are(tmp_path: Path, name: str) -> None:
+    from headstart.judging.answers import Answers
     from headstart.reporting import figures
 
-    actual = np.array([0, 1, 0, 1])
     probabilities = np.array([0.1, 0.9, 0.6, 0.4])
     pictures = figures.draw(
         tmp_path,
@@ -242,9 +242,7 @@ def test_odd_class_names_reach_the_report_as_they_are(tmp_path: Path, name: str)
             for arm in ("baseline", "transfer")
         ],
         images=np.zeros((4, 5, 5), np.float32),
-        actual=actual,
-        baseline_probabilities=probabilities,
-        transfer_probabilities=1 - probabilities,
+        answers=Answers(np.array([0, 1, 0, 1]), probabilities, 1 - probabilities),
         classes=[name, "other"],
     )
     assert all(picture.png.startswith(b"\x89PNG") for picture in pictures)

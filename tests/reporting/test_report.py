@@ -1,5 +1,6 @@
 """Figures are equal to the byte, the terminal summary survives any terminal."""
 
+import dataclasses
 import io
 import json
 import math
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from outcomes import RECORD, outcome
 from PIL import Image
 
 from headstart.core import artefacts
-from headstart.judging import answers, scores, verdict
-from headstart.reporting import figures, style, tables, terminal
+from headstart.judging import scores
+from headstart.judging.answers import ARMS, Answers
+from headstart.reporting import figures, style, tables, terminal, words
 
 NAMES = ["sandal", "shirt"]
 HISTORY = [
@@ -26,32 +29,13 @@ HISTORY = [
     for arm in ("source", "baseline", "transfer")
     for epoch in (1, 2, 3)
 ]
-SCORES = {"balanced_accuracy": 0.99, "majority_rate": 0.5016, "loss": 0.0213, "log_loss": 0.0213}
-RECORD: dict[str, Any] = {
-    "comparison": {
-        "accuracy_gain": -0.0083,
-        "accuracy_gain_low": -0.0145,
-        "accuracy_gain_high": -0.0021,
-        "mcnemar_p": 0.0078,
-        "verdict": "baseline better",
-        "fair": True,
-    },
-    "baseline": {"accuracy": 963 / 967, **SCORES, "auc": 0.9998},
-    "transfer": {"accuracy": 955 / 967, **SCORES, "auc": None},
-    "source": {"accuracy": 0.85, **SCORES, "auc": 0.98},
-    "cost": {
-        "baseline": {"trainable_parameters": 275801, "updates": 805, "flops": 42_390_000_000},
-        "transfer": {"trainable_parameters": 51, "updates": 805, "flops": None},
-    },
-}
-TEST_IMAGES = {"baseline": 967, "transfer": 967, "source": 4033}
 
 
-def answered(count: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def answered(count: int = 60) -> Answers:
     generator = np.random.default_rng(4)
     actual = generator.integers(0, 2, count)
     noise = generator.normal(0, 0.4, (2, count))
-    return actual, *np.clip(actual + noise, 0, 1)
+    return Answers(actual, *np.clip(actual + noise, 0, 1))
 
 
 def text_of(figure: Figure) -> str:
@@ -60,27 +44,22 @@ def text_of(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
-def printed(record: dict[str, Any], *, reason: str = "Because.", **options: Any) -> str:
+def printed(record: Any = RECORD, **options: Any) -> str:
     file = io.StringIO()
-    terminal.summary(
-        record, reason=reason, test_images=TEST_IMAGES, confidence=0.95, file=file, **options
-    )
+    terminal.summary(outcome(record, **options), file=file)
     return file.getvalue()
 
 
 def every_figure() -> dict[str, Figure]:
-    actual, baseline, transfer = answered()
-    pair = answers.answered_classes(baseline), answers.answered_classes(transfer)
+    answers = answered()
     return {
         "learning_curves": figures.learning_curves(HISTORY),
-        "confusion": figures.confusion_matrices(actual, *pair, classes=NAMES),
-        "roc": figures.roc(actual, baseline, transfer),
+        "confusion": figures.confusion_matrices(answers, classes=NAMES),
+        "roc": figures.roc(answers),
         "misclassified": figures.misclassified(
             np.linspace(0, 1, 60 * 28 * 28).reshape(60, 28, 28),
-            actual,
-            baseline,
-            transfer,
-            chosen=verdict.misclassified(actual, *pair, limit=6),
+            answers,
+            chosen=figures.mistakes(answers, limit=6),
             classes=NAMES,
         ),
     }
@@ -127,37 +106,40 @@ def test_learning_curves_take_text_and_what_is_missing(tmp_path: Path) -> None:
 
 def test_confusion_matrices_count_actual_by_answered() -> None:
     actual = np.array([0, 0, 0, 1, 1])
-    figure = figures.confusion_matrices(
-        actual, np.array([0, 0, 1, 1, 1]), np.array([1, 1, 1, 1, 1]), classes=NAMES
-    )
+    answers = Answers(actual, np.array([0, 0, 1.0, 1, 1]), np.ones(5))
+    figure = figures.confusion_matrices(answers, classes=NAMES)
     left, right = figure.axes
     assert [text.get_text() for text in left.texts] == ["2", "1", "0", "2"]
     assert [text.get_text() for text in right.texts] == ["0", "3", "0", "2"]
     assert left.get_title() == "baseline: 4 of 5 right"
 
 
+def test_images_that_both_arms_miss_are_shown_first() -> None:
+    answers = Answers(np.zeros(6, int), np.array([1, 0, 0, 1, 0, 1]), np.array([0, 1, 0, 1, 0, 1]))
+    assert figures.mistakes(answers, limit=3).tolist() == [3, 5, 0]
+
+
 def test_any_class_name_can_be_drawn(tmp_path: Path) -> None:
     names = ["$broken{", "x" * 200, "ein schöner Schuh"]
-    actual = np.array([0, 1, 2])
-    figure = figures.confusion_matrices(actual, actual, actual[::-1], classes=names)
+    answers = Answers(np.array([0, 1, 2]), np.eye(3), np.eye(3)[::-1])
+    figure = figures.confusion_matrices(answers, classes=names)
     style.write_png(tmp_path / "names.png", figure)
     assert "$broken{" in text_of(figure)
 
 
 def test_roc_names_the_area_and_says_where_a_curve_is_undefined() -> None:
-    actual, baseline, transfer = answered()
-    text = text_of(figures.roc(actual, baseline, transfer))
-    assert f"baseline (area {scores.auc(actual, baseline):.4f})" in text
-    assert "transfer (undefined)" in text_of(figures.roc(np.ones(60, int), baseline, transfer))
+    answers = answered()
+    text = text_of(figures.roc(answers))
+    assert f"baseline (area {scores.auc(answers.actual, answers.baseline):.4f})" in text
+    one_class = dataclasses.replace(answers, actual=np.ones(60, int))
+    assert "transfer (undefined)" in text_of(figures.roc(one_class))
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 3)])
 def test_misclassified_images_name_the_answers_of_both_arms(shape: tuple[int, ...]) -> None:
     figure = figures.misclassified(
         np.zeros((2, *shape), np.float32),
-        np.array([1, 0]),
-        np.array([[0.25], [0.1]]),
-        np.array([[0.8], [0.1]]),
+        Answers(np.array([1, 0]), np.array([[0.25], [0.1]]), np.array([[0.8], [0.1]])),
         chosen=np.array([0]),
         classes=NAMES,
     )
@@ -167,14 +149,11 @@ def test_misclassified_images_name_the_answers_of_both_arms(shape: tuple[int, ..
 
 
 def test_a_diverged_model_is_drawn_and_told_without_nan(tmp_path: Path) -> None:
-    actual, baseline, _ = answered(6)
     pictures = figures.draw(
         tmp_path,
         history=[row | {"val_loss": math.nan, "val_accuracy": math.nan} for row in HISTORY],
         images=np.zeros((6, 4, 4)),
-        actual=actual,
-        baseline_probabilities=baseline,
-        transfer_probabilities=np.full(6, math.nan),
+        answers=dataclasses.replace(answered(6), transfer=np.full(6, math.nan)),
         classes=NAMES,
     )
     assert not any("nan" in picture.alt for picture in pictures)
@@ -182,18 +161,16 @@ def test_a_diverged_model_is_drawn_and_told_without_nan(tmp_path: Path) -> None:
 
 
 def test_no_misclassified_image_is_said_in_words(tmp_path: Path) -> None:
-    nothing = np.empty(0, int)
-    figure = figures.misclassified(
-        np.zeros((1, 8, 8)), np.ones(1, int), np.ones(1), np.ones(1), chosen=nothing, classes=NAMES
-    )
+    right = Answers(np.ones(1, int), np.ones(1), np.ones(1))
+    chosen = figures.mistakes(right, limit=3)
+    figure = figures.misclassified(np.zeros((1, 8, 8)), right, chosen=chosen, classes=NAMES)
     assert "every test image right" in text_of(figure)
     style.write_png(tmp_path / "empty.png", figure)
 
 
 def test_roc_rows_stay_few_and_keep_both_ends() -> None:
-    actual, baseline, transfer = answered(5000)
-    rows = tables.roc_rows(actual, baseline, transfer)
-    for arm in style.ARMS:
+    rows = tables.roc_rows(answered(5000))
+    for arm in ARMS:
         points = [
             (row["false_positive_rate"], row["true_positive_rate"])
             for row in rows
@@ -206,14 +183,14 @@ def test_roc_rows_stay_few_and_keep_both_ends() -> None:
 
 
 def test_an_undefined_roc_has_a_row_without_rates(tmp_path: Path) -> None:
-    rows = tables.roc_rows(np.ones(3, int), np.ones(3), np.ones(3))
+    rows = tables.roc_rows(Answers(np.ones(3, int), np.ones(3), np.ones(3)))
     assert [row["arm"] for row in rows] == ["baseline", "transfer"]
     artefacts.write_table(tmp_path / "roc.csv", rows)
     assert (tmp_path / "roc.csv").read_text().splitlines()[1:] == ["baseline,,", "transfer,,"]
 
 
 def test_summary_tells_accuracy_interval_gain_cost_and_verdict_in_80_columns() -> None:
-    text = printed(RECORD)
+    text = printed()
     low, high = scores.wilson(963, 967, confidence=0.95)
     for part in (
         "0.9959",
@@ -234,31 +211,24 @@ def test_summary_tells_accuracy_interval_gain_cost_and_verdict_in_80_columns() -
 
 
 def test_summary_shows_every_difference_that_makes_a_comparison_unfair() -> None:
-    unfair = {**RECORD, "comparison": {**RECORD["comparison"], "fair": False}}
-    text = printed(unfair, unfair=["epochs: baseline 10, transfer 5", "optimizer: a, b"])
+    text = printed(unfair=["epochs: baseline 10, transfer 5", "optimizer: a, b"])
     assert "warning: not a fair comparison: epochs: baseline 10, transfer 5" in text
     assert text.count("warning:") == 2
-    assert "warning: not a fair comparison" in printed(unfair)
-
-
-def test_summary_is_tolerant_of_what_a_record_leaves_out() -> None:
-    bare = {key: RECORD[key] for key in ("comparison", "baseline", "transfer")}
-    bare["comparison"] = {**bare["comparison"], "mcnemar_p": None}
-    text = printed(bare)
-    assert "p = unknown" in text
-    assert "parameters" not in text
+    assert "warning: not a fair comparison" in printed(unfair=[])
 
 
 def test_summary_prints_markup_in_names_as_it_stands() -> None:
-    assert "[red]shirt[/red]" in printed(RECORD, reason="Answers '[red]shirt[/red]'.")
+    assert "[red]shirt[/red]" in printed(reason="Answers '[red]shirt[/red]'.")
 
 
 def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> None:
     script = tmp_path / "print.py"
     script.write_text(
-        "import json, sys\nfrom headstart.reporting import terminal\n"
-        "terminal.summary(json.loads(sys.argv[1]), reason='Answers \\u201cTänzer\\u201d \\u2717.',"
-        " test_images={'baseline': 967}, confidence=0.95, unfair=['data: ä'])\n"
+        "import json, sys\nfrom headstart.judging.metrics import Outcome, Record\n"
+        "from headstart.reporting import terminal\n"
+        "terminal.summary(Outcome(Record.model_validate(json.loads(sys.argv[1])),"
+        " reason='Answers \\u201cTänzer\\u201d \\u2717.', unfair=['data: ä'],"
+        " test_images={'baseline': 967}, confidence=0.95))\n"
     )
     for term in ("dumb", "xterm-256color"):
         done = subprocess.run(
@@ -274,7 +244,7 @@ def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "text"),
     [
         (None, "unknown"),
         (0, "0"),
@@ -283,8 +253,8 @@ def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> No
         (1e12, "1 trillion"),
     ],
 )
-def test_large_numbers_are_told_in_words(number: float | None, words: str) -> None:
-    assert tables.in_words(number) == words
+def test_large_numbers_are_told_in_words(number: float | None, text: str) -> None:
+    assert words.large(number) == text
 
 
 @pytest.mark.parametrize(
@@ -292,20 +262,20 @@ def test_large_numbers_are_told_in_words(number: float | None, words: str) -> No
     ["transfer better", "baseline better", "no difference detected", "invalid comparison"],
 )
 def test_every_verdict_has_a_sentence(verdict: str) -> None:
-    assert tables.verdict_sentence(verdict).startswith(f"Verdict: {verdict}: ")
+    assert words.verdict_sentence(verdict).startswith(f"Verdict: {verdict}: ")
 
 
 def test_dvc_draws_both_arms_of_two_revisions_from_our_templates(tmp_path: Path) -> None:
     import vl_convert
 
     root = Path(__file__).parents[2]
-    actual, baseline, transfer = answered(40)
+    answers = answered(40)
     for name, rows in {
         "history": HISTORY,
-        "roc": tables.roc_rows(actual, baseline, transfer),
+        "roc": tables.roc_rows(answers),
         "answers": [
-            {"actual": NAMES[one], "baseline": NAMES[int(left > 0.5)], "transfer": NAMES[one]}
-            for one, left in zip(actual, baseline, strict=True)
+            {"actual": NAMES[number], "baseline": NAMES[answer], "transfer": NAMES[number]}
+            for number, answer in zip(answers.actual, answers.classes["baseline"], strict=True)
         ],
     }.items():
         artefacts.write_table(tmp_path / f"{name}.csv", rows)

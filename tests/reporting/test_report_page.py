@@ -8,29 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from outcomes import outcome
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from headstart.reporting import figures
+from headstart.judging.answers import Answers
+from headstart.reporting import figures, render
 from headstart.reporting import page as pages
 
-SCORES = {"balanced_accuracy": 0.99, "majority_rate": 0.5016, "loss": 0.0213, "log_loss": 0.0213}
-RECORD: dict[str, Any] = {
-    "comparison": {
-        "accuracy_gain": -0.0083,
-        "accuracy_gain_low": -0.0145,
-        "accuracy_gain_high": -0.0021,
-        "mcnemar_p": 0.0078,
-        "verdict": "baseline better",
-        "fair": False,
-    },
-    "baseline": {"accuracy": 963 / 967, **SCORES, "auc": 0.9998},
-    "transfer": {"accuracy": 955 / 967, **SCORES, "auc": None},
-    "source": {"accuracy": 0.85, **SCORES, "auc": 0.98},
-    "cost": {
-        "baseline": {"trainable_parameters": 275801, "updates": 805, "flops": 42_390_000_000},
-        "transfer": {"trainable_parameters": 51, "updates": 805, "flops": None},
-    },
-}
 ATTACK = "<script>document.title='attacked'</script>\"'&"
 
 # Text against what lies behind it, as WCAG 2 defines contrast.
@@ -56,7 +40,13 @@ CONTRAST = """() => {
 }"""
 
 
-def text_of_page(folder: Path, **changes: Any) -> str:
+def text_of_page(
+    folder: Path,
+    *,
+    reason: str = "Of 967 test images, 12 are answered right by the baseline alone.",
+    unfair: str = "epochs: baseline 10, transfer 5",
+    **changes: Any,
+) -> str:
     generator = np.random.default_rng(4)
     actual = generator.integers(0, 2, 60)
     baseline, transfer = np.clip(actual + generator.normal(0, 0.4, (2, 60)), 0, 1)
@@ -70,23 +60,17 @@ def text_of_page(folder: Path, **changes: Any) -> str:
         folder / "plots",
         history=history,
         images=np.zeros((60, 28, 28), np.float32),
-        actual=actual,
-        baseline_probabilities=baseline,
-        transfer_probabilities=transfer,
+        answers=Answers(actual, baseline, transfer),
         classes=["sandal", "shirt"],
     )
     values: dict[str, Any] = {
-        "reason": "Of 967 test images, 12 are answered right by the baseline alone.",
         "question": "Does what a network learned on eight classes help on sandal or shirt?",
-        "test_images": {"baseline": 967, "transfer": 967, "source": 4033},
-        "confidence": 0.95,
         "pictures": pictures,
         "parameters": {"seed": 42, "dataset": {"sources": ["https://example.org/" + "long" * 30]}},
         "hashes": {"models/baseline.keras": "d41d8cd98f00b204e9800998ecf8427e"},
         "commands": ["git clone <address>", "make run"],
-        "unfair": ["epochs: baseline 10, transfer 5"],
     }
-    return pages.page(RECORD, **values | changes)
+    return pages.page(outcome(reason=reason, unfair=[unfair]), **values | changes)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +88,7 @@ def browser() -> Iterator[Browser]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     path = folder / "reports" / "index.html"
-    pages.write_page(path, text_of_page(folder))
+    render.write(path, text_of_page(folder))
     shutil.rmtree(folder / "plots")
     return path
 
@@ -210,9 +194,7 @@ def test_everything_is_escaped(browser: Browser, tmp_path: Path) -> None:
         tmp_path,
         history=[],
         images=np.zeros((2, 4, 4)),
-        actual=np.array([0, 1]),
-        baseline_probabilities=np.array([0.9, 0.9]),
-        transfer_probabilities=np.array([0.1, 0.9]),
+        answers=Answers(np.array([0, 1]), np.array([0.9, 0.9]), np.array([0.1, 0.9])),
         classes=[ATTACK, "shirt"],
     )
     path = tmp_path / "index.html"
@@ -223,10 +205,10 @@ def test_everything_is_escaped(browser: Browser, tmp_path: Path) -> None:
         parameters={ATTACK: ATTACK},
         hashes={ATTACK: ATTACK},
         commands=[ATTACK],
-        unfair=[ATTACK],
+        unfair=ATTACK,
         pictures=picture,
     )
-    pages.write_page(path, hostile)
+    render.write(path, hostile)
     page = opened(browser, path)
     assert page.title() == "headstart: baseline better"
     assert page.locator("script").count() == 0

@@ -78,14 +78,14 @@ def predict(
         from headstart import serving, tracking
         from headstart.core import artefacts
         from headstart.data import images as image_files
-        from headstart.judging import verdict
+        from headstart.judging import metrics, verdict
 
         root = tracking.project_root(Path.cwd())
         if arm not in (None, "baseline", "transfer"):
             raise UserError(f"--arm: {arm!r} is neither baseline nor transfer")
         if arm is None:
-            record = artefacts.read_json(root / "metrics/metrics.json")
-            arm = verdict.arm_to_serve(record["comparison"]["verdict"])
+            record = metrics.read(root / "metrics/metrics.json")
+            arm = verdict.arm_to_serve(record.comparison.verdict)
         classes = artefacts.read_json(root / "data/prepared/classes.json")["target"]["names"]
         classifier = serving.Classifier(root / f"models/{arm}.keras", classes)
         failed = False
@@ -121,19 +121,16 @@ def plots(
 def show() -> None:
     """Print the table and the verdict of the workspace, from what lies in git."""
     with reported():
-        import numpy as np
-
         from headstart import tracking
-        from headstart.core import artefacts
         from headstart.data import catalogue, tasks
-        from headstart.judging import verdict
+        from headstart.judging import metrics, verdict
         from headstart.params import reading
-        from headstart.reporting import terminal
+        from headstart.reporting import tables, terminal
 
         root = tracking.project_root(Path.cwd())
         settings = reading.load(root / "params.yaml")
-        record = artefacts.read_json(root / "metrics/metrics.json")
-        rows = artefacts.read_table(root / "metrics/predictions.csv")
+        record = metrics.read(root / "metrics/metrics.json")
+        actual, answered = tables.read_predictions(root / "metrics/predictions.csv")
         classes = [str(name) for name in settings.tasks.target_classes]
         # Names of classes of one's own are in git only where params.yaml tells them.
         if (dataset := catalogue.DATASETS.get(settings.dataset.name)) is not None:
@@ -144,23 +141,16 @@ def show() -> None:
                 source_classes=settings.tasks.source_classes,
             )
             classes = list(target.names)
-        actual, *answers = (
-            np.array([int(row[column]) for row in rows])
-            for column in ("actual", "baseline", "transfer")
-        )
         decided = verdict.verdict(
-            actual,
-            *answers,
-            baseline_scores=record["baseline"],
-            transfer_scores=record["transfer"],
-            alpha=settings.evaluate.alpha,
-            classes=classes,
+            actual, answered, record.scores, alpha=settings.evaluate.alpha, classes=classes
         )
         terminal.summary(
-            record,
-            reason=decided.reason,
-            # How many test images the source task has is not in git.
-            test_images=dict.fromkeys(("baseline", "transfer"), len(rows)),
-            confidence=settings.evaluate.confidence,
-            unfair=verdict.fairness(*settings.arms),
+            metrics.Outcome(
+                record=record,
+                reason=decided.reason,
+                unfair=verdict.fairness(*settings.arms),
+                # How many test images the source task has is not in git.
+                test_images=dict.fromkeys(answered, len(actual)),
+                confidence=settings.evaluate.confidence,
+            )
         )

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from headstart.judging.metrics import Cost, Costs, TransferCost
 from headstart.params.sections import Params
 from headstart.transfer import strategies
 
@@ -77,10 +77,10 @@ def works(
     }
     if settings.source_training.from_ is not None:
         del trainings["source"]
-    found = {}
+    counted = {}
     for name, (training, images) in trainings.items():
         *backbone, head = forward[name].values()
-        found[name] = Work(
+        counted[name] = Work(
             backbone_flops=sum(flops or 0 for flops in backbone),
             head_flops=head or 0,
             uncounted=backbone.count(None),
@@ -95,39 +95,54 @@ def works(
             if name == "transfer"
             else 0,
         )
-    return found
+    return counted
 
 
-def record(
-    works: Mapping[str, Work],
+def costs(
+    settings: Params,
     *,
+    forward: Mapping[str, Mapping[str, int | None]],
     parameters: Mapping[str, tuple[int, int]],
-    transfer_uses_source: bool,
-) -> dict[str, dict[str, Any]]:
-    """Returns the cost part of the run's record, by model: whole numbers, None where unknown.
+    source_images: int,
+    target_images: int,
+) -> Costs:
+    """Returns the cost part of the run's record; what a source from elsewhere cost is unknown.
 
     Args:
-        works: The trainings by model; the transfer's without the source's share. Without
-            "source", what it cost elsewhere is unknown.
+        settings: The run's parameters.
+        forward: Operations of one image's forward pass by model and layer; the last is the head.
         parameters: Trainable and total parameters by model.
-        transfer_uses_source: False where the transfer's backbone was never trained.
+        source_images: Training images of the source task.
+        target_images: Training images of the target task.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for name, work in works.items():
-        trainable, total = parameters[name]
-        found[name] = {
-            "trainable_parameters": trainable,
-            "total_parameters": total,
-            "updates": work.updates,
-            "flops": None if work.uncounted else work.flops,
-            "flops_as_notebook": None if work.uncounted else work.flops_as_notebook,
-        }
-    if "source" not in works:
-        found["source"] = dict.fromkeys(found["baseline"])
-        found["source"]["total_parameters"] = parameters["source"][1]
-    share = found["source"]["flops"] if transfer_uses_source else 0
-    for key in ("flops", "flops_as_notebook"):
-        own = found["transfer"][key]
-        together = None if own is None or share is None else own + share
-        found["transfer"][f"{key}_with_source"] = together
-    return found
+    counted = works(
+        settings, forward=forward, source_images=source_images, target_images=target_images
+    )
+    spent = {name: _spent(work, *parameters[name]) for name, work in counted.items()}
+    source = spent.get("source") or Cost(total_parameters=parameters["source"][1])
+    # A backbone that was never trained has no share in the source's training.
+    share = source.flops if settings.transfer.strategy != "random_frozen" else 0
+    own = spent["transfer"]
+    return Costs(
+        baseline=spent["baseline"],
+        transfer=TransferCost(
+            **dict(own),
+            flops_with_source=_sum(own.flops, share),
+            flops_as_notebook_with_source=_sum(own.flops_as_notebook, share),
+        ),
+        source=source,
+    )
+
+
+def _spent(work: Work, trainable: int, total: int) -> Cost:
+    return Cost(
+        trainable_parameters=trainable,
+        total_parameters=total,
+        updates=work.updates,
+        flops=None if work.uncounted else work.flops,
+        flops_as_notebook=None if work.uncounted else work.flops_as_notebook,
+    )
+
+
+def _sum(own: int | None, share: int | None) -> int | None:
+    return None if own is None or share is None else own + share

@@ -1,31 +1,15 @@
 """How well one model does on its test set: pure functions over arrays."""
 
-import dataclasses
 import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from headstart.judging.answers import answered_classes, per_class
+from headstart.judging.metrics import Scores
 
 # Probabilities are cut here before the logarithm: a wrong answer given with certainty costs 36.
 _SMALLEST = float(np.finfo(np.float64).eps)
-
-
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """How well one model does on its test set; what is undefined is None.
-
-    `majority_rate` is what always answering the commonest class would give. `loss` is the
-    model's own compiled loss, `log_loss` comes from the answered probabilities (nats).
-    """
-
-    accuracy: float
-    balanced_accuracy: float
-    majority_rate: float
-    loss: float | None
-    log_loss: float | None
-    auc: float | None
 
 
 def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Scores:

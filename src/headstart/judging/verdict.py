@@ -9,20 +9,13 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.core.errors import UserError
-from headstart.judging.answers import answered_classes
-from headstart.judging.scores import scores
+from headstart.judging.answers import ARMS, Answers, answered_classes
+from headstart.judging.metrics import Comparison, Scores
 
 TRANSFER_BETTER = "transfer better"
-
-
 BASELINE_BETTER = "baseline better"
-
-
 NO_DIFFERENCE = "no difference detected"
-
-
 INVALID = "invalid comparison"
-
 
 # Keras cuts at 1e-7 (a cost of 16.1), we at 2.2e-16 (36.0): for one and the same answer the two
 # losses differ by 2.24 at most. A factor of three cannot come from rounding or cutting.
@@ -106,11 +99,9 @@ def constant(answered: np.ndarray) -> bool:
 
 def verdict(
     actual: np.ndarray,
-    baseline_answers: np.ndarray,
-    transfer_answers: np.ndarray,
+    answered: Mapping[str, np.ndarray],
+    scored: Mapping[str, Scores],
     *,
-    baseline_scores: Mapping[str, float | None],
-    transfer_scores: Mapping[str, float | None],
     alpha: float,
     classes: Sequence[str],
 ) -> Verdict:
@@ -121,26 +112,21 @@ def verdict(
     git: metrics/predictions.csv and metrics/metrics.json.
 
     Args:
-        actual: classes from 0, int (n,).
-        baseline_answers: the same for the answered classes.
-        transfer_answers: see above.
-        baseline_scores: `loss` and `log_loss` on these images; a log loss of None means
-            probabilities that are no numbers.
-        transfer_scores: see above.
-        alpha: between 0 and 1.
-        classes: their names by number, for the reason.
+        actual: Classes from 0, int (n,).
+        answered: The same for the classes that each arm answers.
+        scored: The arms' scores on these images; a log loss of None means probabilities that
+            are no numbers.
+        alpha: Between 0 and 1.
+        classes: Their names by number, for the reason.
     """
     defects = [
         sentence
-        for arm, answered, scored in (
-            ("baseline", baseline_answers, baseline_scores),
-            ("transfer", transfer_answers, transfer_scores),
-        )
-        for sentence in _defects(arm, actual, answered, scored, classes)
+        for arm in ARMS
+        for sentence in _defects(arm, actual, answered[arm], scored[arm], classes)
     ]
     if defects:
         return Verdict(INVALID, " ".join(defects))
-    pairs = paired(actual, baseline_answers, transfer_answers)
+    pairs = paired(actual, *(answered[arm] for arm in ARMS))
     p = mcnemar(pairs)
     if p >= alpha:
         decision, relation = NO_DIFFERENCE, "not below"
@@ -158,17 +144,16 @@ def verdict(
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """All that the test answers say, as metrics/metrics.json has it, and in prose."""
+    """The comparison as metrics/metrics.json has it, and what is told beside it."""
 
-    record: dict[str, Any]
+    comparison: Comparison
     reason: str
     unfair: list[str]
 
 
 def judge(
-    actual: Mapping[str, np.ndarray],
-    probabilities: Mapping[str, np.ndarray],
-    losses: Mapping[str, float],
+    answers: Answers,
+    scored: Mapping[str, Scores],
     *,
     arms: tuple[Mapping[str, Any], Mapping[str, Any]],
     alpha: float,
@@ -177,47 +162,31 @@ def judge(
     seed: int,
     classes: Sequence[str],
 ) -> Judgement:
-    """Returns the comparison of both arms, and the scores of all models.
+    """Returns the comparison of both arms.
 
     Args:
-        actual: classes from 0, int (n,), by model: baseline, transfer, and source unless the
-            source network comes from elsewhere and has no task here.
-        probabilities: what the models answer, by model.
-        losses: their compiled losses on these images, by model.
-        arms: what has to be equal for a fair comparison, of baseline and transfer.
-        alpha: below this McNemar p-value a difference counts.
-        confidence: of the interval of the gain.
-        samples: of its bootstrap.
-        seed: keys the bootstrap.
-        classes: names of the target classes by number.
+        answers: Of both arms.
+        scored: Their scores on these images.
+        arms: What has to be equal for a fair comparison, of baseline and transfer.
+        alpha: Below this McNemar p-value a difference counts.
+        confidence: Of the interval of the gain.
+        samples: Of its bootstrap.
+        seed: Keys the bootstrap.
+        classes: Names of the target classes by number.
     """
-    scored = {
-        name: dataclasses.asdict(scores(labels, probabilities[name], loss=losses[name]))
-        for name, labels in actual.items()
-    }
-    scored.setdefault("source", dict.fromkeys(scored["baseline"]))
-    target = actual["baseline"]
-    answered = [answered_classes(probabilities[arm]) for arm in ("baseline", "transfer")]
-    decided = verdict(
-        target,
-        *answered,
-        baseline_scores=scored["baseline"],
-        transfer_scores=scored["transfer"],
-        alpha=alpha,
-        classes=classes,
-    )
+    decided = verdict(answers.actual, answers.classes, scored, alpha=alpha, classes=classes)
     unfair = fairness(*arms)
-    pairs = paired(target, *answered)
+    pairs = paired(answers.actual, *answers.classes.values())
     low, high = gain_interval(pairs, confidence=confidence, samples=samples, seed=seed)
-    comparison = {
-        "accuracy_gain": pairs.gain,
-        "accuracy_gain_low": low,
-        "accuracy_gain_high": high,
-        "mcnemar_p": mcnemar(pairs),
-        "verdict": decided.verdict,
-        "fair": not unfair,
-    }
-    return Judgement({"comparison": comparison} | scored, decided.reason, unfair)
+    comparison = Comparison(
+        accuracy_gain=pairs.gain,
+        accuracy_gain_low=low,
+        accuracy_gain_high=high,
+        mcnemar_p=mcnemar(pairs),
+        verdict=decided.verdict,
+        fair=not unfair,
+    )
+    return Judgement(comparison, decided.reason, unfair)
 
 
 def fairness(
@@ -236,15 +205,6 @@ def fairness(
     ]
 
 
-def misclassified(
-    actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray, *, limit: int
-) -> np.ndarray:
-    """Returns the images to show, int64 indices: both arms wrong first, then one, by index."""
-    wrong = (np.asarray(baseline) != actual).astype(int) + (np.asarray(transfer) != actual)
-    both, one = np.flatnonzero(wrong == 2), np.flatnonzero(wrong == 1)
-    return np.concatenate([both, one])[:limit].astype(np.int64)
-
-
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the settings that are not groups of others, with keys joined by dots."""
     for key, value in settings.items():
@@ -258,11 +218,11 @@ def _defects(
     arm: str,
     actual: np.ndarray,
     answered: np.ndarray,
-    scored: Mapping[str, float | None],
+    scored: Scores,
     classes: Sequence[str],
 ) -> Iterator[str]:
     """Yields a sentence for each thing that makes a model's accuracy meaningless."""
-    loss, log_loss = scored["loss"], scored["log_loss"]
+    loss, log_loss = scored.loss, scored.log_loss
     if log_loss is None:
         yield (
             f"The {arm}'s probabilities are not all numbers: its training diverged, "

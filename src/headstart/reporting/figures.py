@@ -1,4 +1,4 @@
-"""Figures, the terminal table and the page, drawn once for DVC, MLflow and HTML alike."""
+"""The figures of a run, drawn once for DVC, MLflow and HTML alike."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.judging import answers, scores, verdict
-from headstart.reporting.page import Picture
-from headstart.reporting.style import ARMS, COLOURS, new_figure, write_png
-from headstart.reporting.tables import text, thinned
+from headstart.judging import scores
+from headstart.judging.answers import ARMS, Answers, per_class
+from headstart.reporting.style import COLOURS, Picture, new_figure, write_png
+from headstart.reporting.tables import thinned
+from headstart.reporting.words import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,25 +53,20 @@ def learning_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
     return figure
 
 
-def confusion_matrices(
-    actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray, *, classes: Sequence[str]
-) -> "Figure":
+def confusion_matrices(answers: Answers, *, classes: Sequence[str]) -> "Figure":
     """Returns both arms' confusion matrices side by side, with counts.
 
     Args:
-        actual: classes from 0, int (n,); so are the answers of both arms.
-        baseline: see above.
-        transfer: see above.
-        classes: names by number.
+        answers: Of both arms.
+        classes: Names by number.
     """
+    from sklearn.metrics import confusion_matrix
+
     size, names = len(classes), [_short(name) for name in classes]
     panel = max(3.0, 0.62 * size + 1.2)
     with new_figure(2 * panel + 1, panel + 0.6) as figure:
-        for axes, arm, answered in zip(
-            figure.subplots(1, 2), ARMS, (baseline, transfer), strict=True
-        ):
-            counts = np.zeros((size, size), dtype=np.int64)
-            np.add.at(counts, (np.asarray(actual), np.asarray(answered)), 1)
+        for axes, arm in zip(figure.subplots(1, 2), ARMS, strict=True):
+            counts = confusion_matrix(answers.actual, answers.classes[arm], labels=range(size))
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
             for (row, column), count in np.ndenumerate(counts):
@@ -92,24 +88,16 @@ def confusion_matrices(
     return figure
 
 
-def roc(
-    actual: np.ndarray, baseline_probabilities: np.ndarray, transfer_probabilities: np.ndarray
-) -> "Figure":
+def roc(answers: Answers) -> "Figure":
     """Returns both arms' ROC curves, whole and enlarged at the upper left corner.
 
     Three or more classes: the macro mean of one-vs-rest. An undefined curve is named as such.
-
-    Args:
-        actual: classes from 0, int (n,).
-        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
-        transfer_probabilities: see above.
     """
-    arms = zip(ARMS, (baseline_probabilities, transfer_probabilities), strict=True)
     with new_figure(8.4, 4.4) as figure:
         panels = figure.subplots(1, 2)
-        for arm, probabilities in arms:
-            area = scores.auc(actual, probabilities)
-            false, true = thinned(*scores.roc_curve(actual, probabilities))
+        for arm, probabilities in answers.probabilities.items():
+            area = scores.auc(answers.actual, probabilities)
+            false, true = thinned(*scores.roc_curve(answers.actual, probabilities))
             label = f"{arm} (area {area:.4f})" if area is not None else f"{arm} (undefined)"
             for axes in panels:
                 axes.plot(false, true, color=COLOURS[arm], label=label)
@@ -123,24 +111,23 @@ def roc(
     return figure
 
 
+def mistakes(answers: Answers, *, limit: int) -> np.ndarray:
+    """Returns the images to show, int64 indices: both arms wrong first, then one, by index."""
+    wrong = np.sum([own != answers.actual for own in answers.classes.values()], axis=0)
+    places = [np.flatnonzero(wrong == count) for count in (2, 1)]
+    return np.concatenate(places)[:limit].astype(np.int64)
+
+
 def misclassified(
-    images: np.ndarray,
-    actual: np.ndarray,
-    baseline_probabilities: np.ndarray,
-    transfer_probabilities: np.ndarray,
-    *,
-    chosen: np.ndarray,
-    classes: Sequence[str],
+    images: np.ndarray, answers: Answers, *, chosen: np.ndarray, classes: Sequence[str]
 ) -> "Figure":
     """Returns the chosen images with the actual class and what both arms answered.
 
     Args:
         images: (n, height, width) or (n, height, width, channels), float in [0, 1].
-        actual: classes from 0, int (n,).
-        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
-        transfer_probabilities: see above.
-        chosen: indices of the images to show, as `evaluation.misclassified` gives them.
-        classes: names by number.
+        answers: To these images, of both arms.
+        chosen: Indices of the images to show, as `mistakes` gives them.
+        classes: Names by number.
     """
     columns = 4
     rows = max(1, math.ceil(len(chosen) / columns))
@@ -165,17 +152,16 @@ def misclassified(
                 vmin=0,
                 vmax=1,
             )
-            axes.set_title(f"actual: {_short(classes[actual[index]])}", fontsize=10)
-            for line, (arm, probabilities) in enumerate(
-                zip(ARMS, (baseline_probabilities, transfer_probabilities), strict=True)
-            ):
-                answer, probability = _answer(probabilities, int(index))
-                wrong = answer != actual[index]
+            axes.set_title(f"actual: {_short(classes[answers.actual[index]])}", fontsize=10)
+            for line, (arm, probabilities) in enumerate(answers.probabilities.items()):
+                answer = answers.classes[arm][index]
+                sure = float(per_class(probabilities[index : index + 1])[0, answer])
+                wrong = answer != answers.actual[index]
                 axes.text(
                     0.5,
                     -0.06 - 0.12 * line,
                     f"{'✗' if wrong else '✓'} {arm}: {_short(classes[answer])} "
-                    f"{text(probability, '{:.0%}')}",
+                    f"{number(sure, '{:.0%}')}",
                     color=COLOURS[arm],
                     fontsize=9,
                     fontweight="bold" if wrong else "normal",
@@ -191,9 +177,7 @@ def draw(
     *,
     history: Sequence[Mapping[str, Any]],
     images: np.ndarray,
-    actual: np.ndarray,
-    baseline_probabilities: np.ndarray,
-    transfer_probabilities: np.ndarray,
+    answers: Answers,
     classes: Sequence[str],
     limit: int = 12,
 ) -> list[Picture]:
@@ -202,19 +186,18 @@ def draw(
     The files: learning_curves.png, confusion_matrices.png, roc.png, misclassified.png.
 
     Args:
-        folder: made if missing.
-        history: rows of metrics/history.csv.
-        images: test images, (n, height, width) or (n, height, width, channels), in [0, 1].
-        actual: classes from 0, int (n,).
-        baseline_probabilities: float (n,), (n, 1) or (n, k); so are the other arm's.
-        transfer_probabilities: see above.
-        classes: names by number.
-        limit: how many misclassified images are shown at most.
+        folder: Made if missing.
+        history: Rows of metrics/history.csv.
+        images: Test images, (n, height, width) or (n, height, width, channels), in [0, 1].
+        answers: To these images, of both arms.
+        classes: Names by number.
+        limit: How many misclassified images are shown at most.
     """
-    baseline = answers.answered_classes(baseline_probabilities)
-    transfer = answers.answered_classes(transfer_probabilities)
-    chosen = verdict.misclassified(actual, baseline, transfer, limit=limit)
-    probabilities = (baseline_probabilities, transfer_probabilities)
+    chosen = mistakes(answers, limit=limit)
+    areas = ", ".join(
+        f"{arm} {number(scores.auc(answers.actual, own), '{:.4f}')}"
+        for arm, own in answers.probabilities.items()
+    )
     drawn = {
         "learning_curves": (
             "Learning curves",
@@ -223,26 +206,18 @@ def draw(
         ),
         "confusion_matrices": (
             "Confusion matrices",
-            confusion_matrices(actual, baseline, transfer, classes=classes),
-            " ".join(
-                _mistakes_in_words(arm, actual, answered, classes)
-                for arm, answered in zip(ARMS, (baseline, transfer), strict=True)
-            ),
+            confusion_matrices(answers, classes=classes),
+            " ".join(_mistakes_in_words(arm, answers, classes) for arm in ARMS),
         ),
         "roc": (
             "ROC curves",
-            roc(actual, *probabilities),
-            "ROC curves. Area under the curve: "
-            + ", ".join(
-                f"{arm} {text(scores.auc(actual, given), '{:.4f}')}"
-                for arm, given in zip(ARMS, probabilities, strict=True)
-            )
-            + ".",
+            roc(answers),
+            f"ROC curves. Area under the curve: {areas}.",
         ),
         "misclassified": (
             "Misclassified images",
-            misclassified(images, actual, *probabilities, chosen=chosen, classes=classes),
-            _chosen_in_words(chosen, actual, baseline, transfer, classes),
+            misclassified(images, answers, chosen=chosen, classes=classes),
+            _chosen_in_words(chosen, answers, classes),
         ),
     }
     pictures = []
@@ -256,51 +231,35 @@ def draw(
 def _curves_in_words(history: Sequence[Mapping[str, Any]]) -> str:
     ends = {row["arm"]: row for row in history if row["arm"] in ARMS}
     return "Loss and accuracy by epoch. Validation accuracy at the end: " + ", ".join(
-        f"{arm} {text(_float(row['val_accuracy']), '{:.4f}')} at epoch {row['epoch']}"
+        f"{arm} {number(_float(row['val_accuracy']), '{:.4f}')} at epoch {row['epoch']}"
         for arm, row in ends.items()
     )
 
 
-def _mistakes_in_words(
-    arm: str, actual: np.ndarray, answered: np.ndarray, classes: Sequence[str]
-) -> str:
+def _mistakes_in_words(arm: str, answers: Answers, classes: Sequence[str]) -> str:
+    actual, answered = np.asarray(answers.actual), answers.classes[arm]
     right = int((answered == actual).sum())
     text = f"{arm.capitalize()}: {right} of {len(actual)} right"
     if right == len(actual):
         return f"{text}."
     wrong = np.flatnonzero(answered != actual)
     pairs, counts = np.unique(
-        np.stack([np.asarray(actual)[wrong], answered[wrong]], axis=1), axis=0, return_counts=True
+        np.stack([actual[wrong], answered[wrong]], axis=1), axis=0, return_counts=True
     )
     commonest = int(np.argmax(counts))
-    is_, said = (classes[number] for number in pairs[commonest])
-    return f"{text}; the commonest mistake, {counts[commonest]} times: {is_} taken for {said}."
+    is_, taken_for = (classes[number] for number in pairs[commonest])
+    return f"{text}; the commonest mistake, {counts[commonest]} times: {is_} taken for {taken_for}."
 
 
-def _chosen_in_words(
-    chosen: np.ndarray,
-    actual: np.ndarray,
-    baseline: np.ndarray,
-    transfer: np.ndarray,
-    classes: Sequence[str],
-) -> str:
+def _chosen_in_words(chosen: np.ndarray, answers: Answers, classes: Sequence[str]) -> str:
     if not len(chosen):
         return "Both arms answer every test image right."
+    baseline, transfer = answers.classes.values()
     return f"{len(chosen)} test images that at least one arm misses. " + " ".join(
-        f"A {classes[actual[index]]}: baseline says {classes[baseline[index]]}, "
+        f"A {classes[answers.actual[index]]}: baseline says {classes[baseline[index]]}, "
         f"transfer says {classes[transfer[index]]}."
         for index in chosen
     )
-
-
-def _answer(probabilities: np.ndarray, index: int) -> tuple[int, float]:
-    """Returns the class answered for one image and the probability given to that class."""
-    one = np.asarray(probabilities)[index : index + 1]
-    answer = int(answers.answered_classes(one)[0])
-    probability = float(answers.answered_probabilities(one)[0])
-    # A single unit tells the probability of class 1.
-    single = one.ndim == 1 or one.shape[1] == 1
-    return answer, 1 - probability if single and answer == 0 else probability
 
 
 def _short(name: str) -> str:

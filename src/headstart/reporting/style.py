@@ -1,6 +1,9 @@
-"""One style for all figures, and how they are written."""
+"""One style for all figures, and how they become pictures."""
 
+import base64
 import contextlib
+import dataclasses
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +14,8 @@ from headstart.core.artefacts import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ARMS = ("baseline", "transfer")
 # Okabe and Ito's colours can be told apart with any colour vision, and in grey.
 COLOURS = {"baseline": "#0072B2", "transfer": "#D55E00", "source": "#009E73"}
-
 
 _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -28,6 +29,28 @@ _STYLE: dict[Any, Any] = {
     # A dollar in a class name is a dollar.
     "text.parse_math": False,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A PNG for a page, with a heading and what it shows in words."""
+
+    title: str
+    png: bytes
+    alt: str
+
+    @property
+    def address(self) -> str:
+        """The PNG as an address that needs no file."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        from PIL import Image
+
+        with Image.open(io.BytesIO(self.png)) as image:
+            return image.size
 
 
 def write_png(path: Path, figure: "Figure") -> None:

@@ -1,40 +1,20 @@
 """The record on the terminal: a short table, warnings, the verdict."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
-if TYPE_CHECKING:
-    pass
-from headstart.reporting.tables import (
-    arms_in,
-    cost_rows,
-    gain_sentence,
-    score_rows,
-    verdict_sentence,
-)
+from headstart.judging.metrics import Outcome
+from headstart.reporting import words
 
 
-def summary(
-    record: Mapping[str, Any],
-    *,
-    reason: str,
-    test_images: Mapping[str, int],
-    confidence: float,
-    unfair: Sequence[str] = (),
-    file: TextIO | None = None,
-) -> None:
+def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
     """Prints the record as a short table, warnings, and the verdict in a sentence.
 
     Fits 80 columns, and any terminal, pipe or encoding: what cannot be encoded is escaped.
 
     Args:
-        record: what metrics/metrics.json holds.
-        reason: the prose behind the verdict.
-        test_images: how many, by arm (baseline, transfer, source).
-        confidence: of the intervals.
-        unfair: the differences between the arms, from `evaluation.fairness`.
-        file: where to print, standard output if None.
+        outcome: The record and what is told beside it.
+        file: Where to print, standard output if None.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -51,20 +31,17 @@ def summary(
         encoding = getattr(out, "encoding", None) or "utf-8"
         return text.encode(encoding, "backslashreplace").decode(encoding)
 
-    arms = arms_in(record)
+    record = outcome.record
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("on the test images")
-    for arm in arms:
-        table.add_column(arm, justify="right")
-    scores = score_rows(record, test_images=test_images, confidence=confidence)
-    for label, cells in [*scores, *cost_rows(record)]:
-        table.add_row(encodable(label), *(encodable(cells.get(arm, "")) for arm in arms))
+    for model in record.scores:
+        table.add_column(model, justify="right")
+    for label, cells in [*words.score_rows(outcome), *words.cost_rows(record)]:
+        table.add_row(label, *(cells.get(model, "") for model in record.scores))
     console.print(table)
-    say(gain_sentence(record["comparison"], confidence=confidence))
-    for difference in unfair:
+    say(words.gain_sentence(record.comparison, confidence=outcome.confidence))
+    for difference in words.differences(outcome):
         say(f"warning: not a fair comparison: {difference}", "bold yellow")
-    if not record["comparison"].get("fair", True) and not unfair:
-        say("warning: not a fair comparison", "bold yellow")
     console.print()
-    say(verdict_sentence(record["comparison"]["verdict"]), "bold")
-    say(reason)
+    say(words.verdict_sentence(record.comparison.verdict), "bold")
+    say(outcome.reason)

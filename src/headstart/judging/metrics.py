@@ -1,0 +1,126 @@
+"""What `metrics/metrics.json` holds, as frozen values: docs/metrics.md says what each one means."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from headstart.core import artefacts
+from headstart.core.errors import UserError
+
+
+class _Part(BaseModel):
+    """Keys in the order of the file; what another version adds to it is passed over."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Comparison(_Part):
+    """Both arms on the same test images."""
+
+    accuracy_gain: float
+    accuracy_gain_low: float
+    accuracy_gain_high: float
+    mcnemar_p: float
+    verdict: str
+    fair: bool
+
+
+class Scores(_Part):
+    """How well one model does on its test set; what is undefined or unknown is None.
+
+    `majority_rate` is what always answering the commonest class would give. `loss` is the
+    model's own compiled loss, `log_loss` comes from the answered probabilities (nats).
+    """
+
+    accuracy: float | None = None
+    balanced_accuracy: float | None = None
+    majority_rate: float | None = None
+    loss: float | None = None
+    log_loss: float | None = None
+    auc: float | None = None
+
+
+class Cost(_Part):
+    """What one training costs, in whole numbers; None where unknown."""
+
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    updates: int | None = None
+    flops: int | None = None
+    flops_as_notebook: int | None = None
+
+
+class TransferCost(Cost):
+    """The same with and without the source's share."""
+
+    flops_with_source: int | None = None
+    flops_as_notebook_with_source: int | None = None
+
+
+class Costs(_Part):
+    """The cost by model."""
+
+    baseline: Cost
+    transfer: TransferCost
+    source: Cost
+
+
+class Record(_Part):
+    """All of `metrics/metrics.json`."""
+
+    comparison: Comparison
+    baseline: Scores
+    transfer: Scores
+    source: Scores
+    cost: Costs
+
+    @property
+    def scores(self) -> dict[str, Scores]:
+        """The scores by model."""
+        return {"baseline": self.baseline, "transfer": self.transfer, "source": self.source}
+
+    @property
+    def costs(self) -> dict[str, Cost]:
+        """The cost by model."""
+        cost = self.cost
+        return {"baseline": cost.baseline, "transfer": cost.transfer, "source": cost.source}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run's record, and what is told beside it.
+
+    Attributes:
+        record: The numbers.
+        reason: The prose behind the verdict.
+        unfair: The differences between the arms, a line each.
+        test_images: How many, by model; a model whose number is unknown is left out.
+        confidence: Of the intervals.
+    """
+
+    record: Record
+    reason: str
+    unfair: Sequence[str]
+    test_images: Mapping[str, int]
+    confidence: float
+
+
+def write(path: Path, record: Record) -> None:
+    """Writes the record to `path`."""
+    artefacts.write_json(path, record.model_dump())
+
+
+def read(path: Path) -> Record:
+    """Returns the record in `path`.
+
+    Raises:
+        UserError: There is none, or it holds something else, with the first key that is wrong.
+    """
+    try:
+        return Record.model_validate(artefacts.read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{path}: {key}: {first['msg']}; `dvc repro` makes it again") from error

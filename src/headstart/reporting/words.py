@@ -1,0 +1,106 @@
+"""A run's numbers as text, for terminal, page and README alike."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headstart.judging import scores
+from headstart.judging.metrics import Comparison, Outcome, Record
+from headstart.judging.verdict import BASELINE_BETTER, INVALID, NO_DIFFERENCE, TRANSFER_BETTER
+
+# Label, and cells by model.
+Row = tuple[str, Mapping[str, str]]
+
+_MEANINGS = {
+    TRANSFER_BETTER: "what the source task taught gives a head start.",
+    BASELINE_BETTER: "training from scratch beats transfer on this target task.",
+    NO_DIFFERENCE: "the test answers do not tell the two models apart.",
+    INVALID: "at least one model is broken, so its accuracy proves nothing.",
+}
+_LARGE = ((1e15, "quadrillion"), (1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+
+
+def score_rows(outcome: Outcome) -> list[Row]:
+    """Returns the accuracies, their intervals and the other scores as text."""
+    scored = outcome.record.scores
+
+    def shown(key: str) -> dict[str, str]:
+        return {model: number(getattr(own, key), "{:.4f}") for model, own in scored.items()}
+
+    def interval(model: str) -> str:
+        total, accuracy = outcome.test_images.get(model), scored[model].accuracy
+        if not total or accuracy is None:
+            return "unknown"
+        right = round(accuracy * total)
+        low, high = scores.wilson(right, total, confidence=outcome.confidence)
+        return f"{low:.4f} to {high:.4f}"
+
+    return [
+        ("accuracy", shown("accuracy")),
+        (f"  {outcome.confidence:.0%} interval", {model: interval(model) for model in scored}),
+        ("balanced accuracy", shown("balanced_accuracy")),
+        ("always the commonest", shown("majority_rate")),
+        ("loss", shown("loss")),
+        ("log loss of answers", shown("log_loss")),
+        ("area under ROC", shown("auc")),
+    ]
+
+
+def cost_rows(record: Record) -> list[Row]:
+    """Returns what each model cost, as text."""
+
+    def spent(key: str, show: Callable[[Any], str]) -> dict[str, str]:
+        return {
+            model: show(getattr(cost, key))
+            for model, cost in record.costs.items()
+            if hasattr(cost, key)
+        }
+
+    def whole(value: int | None) -> str:
+        return number(value, "{:,}")
+
+    return [
+        ("trainable parameters", spent("trainable_parameters", whole)),
+        ("total parameters", spent("total_parameters", whole)),
+        ("updates", spent("updates", whole)),
+        ("FLOPs", spent("flops", large)),
+        ("  with the source's", spent("flops_with_source", large)),
+        ("FLOPs as notebook", spent("flops_as_notebook", large)),
+        ("  with the source's", spent("flops_as_notebook_with_source", large)),
+    ]
+
+
+def differences(outcome: Outcome) -> list[str]:
+    """Returns what makes the comparison unfair, a line each; none means that it is fair."""
+    if outcome.record.comparison.fair or outcome.unfair:
+        return list(outcome.unfair)
+    return ["the record does not say in what the arms differ"]
+
+
+def gain_sentence(comparison: Comparison, *, confidence: float) -> str:
+    """Returns the gain in accuracy with its interval and the McNemar p-value."""
+    return (
+        f"Gain in accuracy by transfer: {comparison.accuracy_gain:+.4f} ({confidence:.0%} interval "
+        f"{comparison.accuracy_gain_low:+.4f} to {comparison.accuracy_gain_high:+.4f}), "
+        f"McNemar p = {comparison.mcnemar_p:.3g}"
+    )
+
+
+def verdict_sentence(verdict: str) -> str:
+    """Returns the verdict with what it means."""
+    return f"Verdict: {verdict}: {_MEANINGS[verdict]}"
+
+
+def number(value: float | None, pattern: str) -> str:
+    """Returns a number by a pattern of `str.format`; None and NaN are "unknown"."""
+    return "unknown" if value is None or math.isnan(value) else pattern.format(value)
+
+
+def large(value: float | None) -> str:
+    """Returns a large number as people say it, "213 billion"; None is "unknown"."""
+    if value is None:
+        return "unknown"
+    for size, word in _LARGE:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {word}"
+    return f"{value:,}"
