@@ -262,7 +262,8 @@ def test_an_error_in_the_callback_ends_all_replicas() -> None:
             learning_rates=np.full(6, 0.1),
             on_progress=fail,
         )
-    assert len(told) < 6
+    # The others were busy with their first chunk, and told nobody.
+    assert len(told) == 1
 
 
 def test_a_group_that_does_not_fit_into_memory_is_refused_before_it_starts() -> None:

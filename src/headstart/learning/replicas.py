@@ -133,10 +133,10 @@ class Trainer:
         labels_apart = labels.ndim == 2
         same_labels = None if labels_apart else tf.constant(labels, tf.int64)
         trained = [np.empty_like(weight) for weight in weights]
-        told = _Told(replicas * steps, on_progress)
+        progress = _Progress(replicas * steps, on_progress)
         take = self._steps(batch)
 
-        def one(replica: int) -> None:
+        def train_replica(replica: int) -> None:
             seen = tf.constant(images[replica], tf.float32) if apart else shared
             answers = tf.constant(labels[replica], tf.int64) if labels_apart else same_labels
             own = [tf.constant(weight[replica]) for weight in weights]
@@ -151,11 +151,11 @@ class Trainer:
                 order[: len(chunk)] = chunk
                 ends = tf.constant([start, start + len(chunk)])
                 state = take(state, seen, answers, tf.constant(order), ends, rate)
-                told.add(len(chunk))
+                progress.add(len(chunk))
             for whole, weight in zip(trained, state, strict=False):
                 whole[replica] = weight.numpy()
 
-        self._each(one, replicas, told)
+        self._each(train_replica, replicas, progress)
         return trained
 
     def predict(self, weights: Sequence[np.ndarray], images: np.ndarray) -> np.ndarray:
@@ -169,45 +169,49 @@ class Trainer:
         replicas, count = len(weights[0]), images.shape[1 if apart else 0]
         outputs = np.empty((replicas, count, *self._model.output_shape[1:]), dtype=np.float32)
 
-        def one(replica: int) -> None:
+        def predict_replica(replica: int) -> None:
             own = [tf.constant(weight[replica]) for weight in weights]
             seen = images[replica] if apart else images
             for start in range(0, count, _FORWARD_BATCH):
                 part = slice(start, start + _FORWARD_BATCH)
                 outputs[replica, part] = self._forward(own, tf.constant(seen[part], tf.float32))
 
-        self._each(one, replicas, _Told(0, None))
+        self._each(predict_replica, replicas, _Progress(0, None))
         return outputs
 
-    def _each(self, work: Callable[[int], None], replicas: int, told: "_Told") -> None:
+    def _each(self, work: Callable[[int], None], replicas: int, progress: "_Progress") -> None:
         """Does `work` for every replica; an error or Ctrl-C ends the others after their chunk."""
         with ThreadPoolExecutor(self._threads) as pool:
             futures = [pool.submit(work, replica) for replica in range(replicas)]
             try:
                 for future in futures:
                     future.result()
-            except BaseException:
-                told.stopped = True
+            except BaseException as error:
+                progress.error = progress.error or error
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                raise progress.error from None
 
 
-class _Told:
-    """Counts the steps of all threads and passes them on."""
+class _Progress:
+    """Counts the steps of all threads and passes them on; the first error ends it for all."""
 
     def __init__(self, total: int, on_progress: OnProgress | None) -> None:
-        self.stopped = False
+        self.error: BaseException | None = None
         self._lock = threading.Lock()
         self._done, self._total = 0, total
         self._on_progress = on_progress
 
     def add(self, steps: int) -> None:
-        if self.stopped:
-            raise InterruptedError("another replica failed")
         with self._lock:
+            if self.error:
+                raise InterruptedError("another replica failed")
             self._done += steps
-            if self._on_progress is not None:
-                self._on_progress(self._done, self._total)
+            try:
+                if self._on_progress is not None:
+                    self._on_progress(self._done, self._total)
+            except BaseException as error:
+                self.error = error
+                raise
 
 
 def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[..., list[Any]]:
