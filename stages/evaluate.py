@@ -35,14 +35,17 @@ def main() -> None:
         if adopted is None:
             tests["source"] = artefacts.read_part(PREPARED / "source", "test")
         models = {name: networks.load(MODELS / f"{name}.keras") for name in (*ARMS, "source")}
-
-        probabilities = {
-            name: fit.predict(models[name], test.images) for name, test in tests.items()
+        trainings = {
+            "source": settings.source_training,
+            "baseline": settings.baseline_training,
+            "transfer": settings.transfer_training,
         }
-        scored = {
-            name: scores.scores(test.labels, probabilities[name], loss=fit.loss(models[name], test))
-            for name, test in tests.items()
-        }
+        probabilities, scored = {}, {}
+        for name, test in tests.items():
+            probabilities[name], loss = fit.score(
+                models[name], test, batch_size=trainings[name].batch_size
+            )
+            scored[name] = scores.scores(test.labels, probabilities[name], loss=loss)
         answers = Answers(target.labels, probabilities["baseline"], probabilities["transfer"])
         judged = verdict.judge(
             answers,

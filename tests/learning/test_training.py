@@ -222,12 +222,23 @@ def test_saved_model_answers_and_scores_as_the_trained_one(source: Any, tmp_path
     model, _ = train_grafted(source)
     artefacts.write_model(tmp_path / "transfer.keras", model)
     loaded = networks.load(tmp_path / "transfer.keras")
-    np.testing.assert_array_equal(
-        fit.predict(loaded, VALID.images), fit.predict(model, VALID.images)
-    )
-    probabilities = fit.predict(loaded, VALID.images).astype(np.float64)
-    given = np.where(VALID.labels == 1, probabilities, 1 - probabilities)
-    assert fit.loss(loaded, VALID) == pytest.approx(-np.log(given).mean(), rel=1e-4)
+    probabilities, loss = fit.score(loaded, VALID, batch_size=16)
+    np.testing.assert_array_equal(probabilities, fit.score(model, VALID, batch_size=16)[0])
+    np.testing.assert_allclose(probabilities, model.predict(VALID.images, verbose=0)[:, 0], 1e-5)
+    given = np.where(VALID.labels == 1, probabilities, 1 - probabilities.astype(np.float64))
+    assert loss == pytest.approx(-np.log(given).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+@pytest.mark.filterwarnings("ignore:(?s).*softmax over axis -1")
+def test_loss_of_a_score_is_what_keras_evaluates(units: int) -> None:
+    """Of a softmax over one unit too, whose loss Keras takes from the logits."""
+    from headstart.learning import fit
+
+    model, _ = train_new(units=units, activation="softmax")
+    _, loss = fit.score(model, VALID, batch_size=16)
+    evaluated = model.evaluate(VALID.images, VALID.labels, verbose=0, return_dict=True)
+    assert loss == pytest.approx(evaluated["loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -265,7 +276,8 @@ def test_softmax_over_one_unit_learns_weights_but_answers_one_class() -> None:
 
     model, history = train_new(activation="softmax")
     # Some kernels round the quotient down by half a unit in the last place.
-    np.testing.assert_allclose(fit.predict(model, VALID.images), 1, rtol=1e-6)
+    probabilities, _ = fit.score(model, VALID, batch_size=16)
+    np.testing.assert_allclose(probabilities, 1, rtol=1e-6)
     # Keras takes the loss from the logits.
     assert history[-1]["loss"] < history[0]["loss"] < 0.7
 

@@ -173,8 +173,7 @@ def run(chosen: sections.Params) -> str:
     test = data["target", "test"]
     scored, answered = {}, {}
     for arm, model in (("baseline", baseline), ("transfer", transfer)):
-        probabilities = fit.predict(model, test.images)
-        loss = fit.loss(model, test)
+        probabilities, loss = fit.score(model, test, batch_size=32)
         scored[arm] = scores.scores(test.labels, probabilities, loss=loss)
         answered[arm] = answers.answered_classes(probabilities)
     return verdict.verdict(

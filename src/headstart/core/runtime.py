@@ -3,13 +3,20 @@
 import contextlib
 import gc
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
 
+from headstart.core.errors import UserError
+
 # Values change with the number of threads and with oneDNN: both are part of the result.
 _INTRA_OP_THREADS = 2
 _INTER_OP_THREADS = 1
+INSTRUCTIONS = "AVX2" if platform.machine() in ("x86_64", "AMD64") else ""
+"""The newest instructions that kernels use: wider ones round differently. Empty: not x86-64."""
+
+_XLA_CAP = f"--xla_cpu_max_isa={INSTRUCTIONS}"
 # Keras imports these where they are installed, for wrappers and drawings that nothing here uses:
 # a third of its start-up.
 _OPTIONAL_TO_KERAS = ("matplotlib", "pandas", "sklearn")
@@ -64,30 +71,53 @@ def _quiet_start() -> Iterator[None]:
             os.close(stderr)
 
 
+def _cap() -> None:
+    """Keeps oneDNN and XLA from instructions that not every processor has.
+
+    Both look when they compute for the first time. The last of XLA's flags counts, so that a
+    user's other flags stay.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if INSTRUCTIONS:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = INSTRUCTIONS
+        if not flags.endswith(_XLA_CAP):
+            os.environ["XLA_FLAGS"] = f"{flags} {_XLA_CAP}".strip()
+
+
 def fix(
     seed: int,
     *,
     intra_op_threads: int = _INTRA_OP_THREADS,
     inter_op_threads: int = _INTER_OP_THREADS,
 ) -> None:
-    """Imports TensorFlow and Keras with seeds, threads and kernels fixed.
+    """Imports TensorFlow and Keras with seeds, threads, kernels and instructions fixed.
 
-    The same processor then gives the same bytes; another may round differently.
+    Every x86-64 processor from AVX2 up then gives the same bytes; ARM rounds differently.
 
     Args:
         seed: Seeds Python, NumPy, TensorFlow and Keras, for any draw that has no name of its own.
         intra_op_threads: Threads within an operation; part of the result.
         inter_op_threads: Operations side by side.
+
+    Raises:
+        UserError: TensorFlow has computed with other threads before, and chosen its kernels.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    _cap()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quick_imports(), _quiet_start(), _hidden(*_OPTIONAL_TO_KERAS):
         import keras
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
+    except RuntimeError as error:
+        raise UserError(
+            "TensorFlow has computed in this process before headstart fixed its threads and "
+            "instructions, which are part of every result; start with headstart in a new process"
+        ) from error
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)

@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from headstart.core import artefacts
+from headstart.core import artefacts, digits
 from headstart.core.errors import UserError
+
+# What is no ratio of two counts.
+Rounded = Annotated[float, AfterValidator(digits.rounded)]
 
 
 class _Part(BaseModel):
@@ -20,9 +24,9 @@ class Comparison(_Part):
     """Both arms on the same test images."""
 
     accuracy_gain: float
-    accuracy_gain_low: float
-    accuracy_gain_high: float
-    mcnemar_p: float
+    accuracy_gain_low: Rounded
+    accuracy_gain_high: Rounded
+    mcnemar_p: Rounded
     verdict: str
     fair: bool
 
@@ -35,11 +39,11 @@ class Scores(_Part):
     """
 
     accuracy: float | None = None
-    balanced_accuracy: float | None = None
+    balanced_accuracy: Rounded | None = None
     majority_rate: float | None = None
-    loss: float | None = None
-    log_loss: float | None = None
-    auc: float | None = None
+    loss: Rounded | None = None
+    log_loss: Rounded | None = None
+    auc: Rounded | None = None
 
 
 class Cost(_Part):

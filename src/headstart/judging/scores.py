@@ -24,7 +24,7 @@ def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Sco
     Args:
         actual: classes from 0, int (n,), n > 0.
         probabilities: float (n,), (n, 1) or (n, k).
-        loss: the compiled loss of the model on these images, from `model.evaluate`.
+        loss: the compiled loss of the model on these images, from `fit.score`.
     """
     from sklearn.metrics import recall_score
 
@@ -43,10 +43,11 @@ def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Sco
 def log_loss(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
     """Returns the mean negative logarithm of the probability given to the actual class, in nats."""
     # Not scikit-learn's, which cuts float32 at 1.2e-7 and warns where rows of float64 made of it
-    # miss a sum of 1. Summed exactly, the order of the images is no part of the result.
+    # miss a sum of 1. Nor NumPy's logarithm, which follows the processor's vectors. Summed
+    # exactly, the order of the images is no part of the result.
     given = per_class(probabilities)[np.arange(len(actual)), actual].astype(np.float64)
-    costs = -np.log(np.clip(given, _SMALLEST, 1 - _SMALLEST))
-    return _number(math.fsum(costs) / len(costs))
+    cut = np.clip(given, _SMALLEST, 1 - _SMALLEST).tolist()
+    return _number(-math.fsum(map(math.log, cut)) / len(cut))
 
 
 def auc(actual: np.ndarray, probabilities: np.ndarray) -> float | None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from headstart.core import seeds
+from headstart.core import digits, seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.learning import networks
@@ -20,7 +20,6 @@ from headstart.params.sections import Cnn, Mlp, Training
 _STEPS_PER_EXECUTION = 64
 # Images that pass from Python into the graph at a time. Bounds memory, whatever the data's size.
 _CHUNK = 4096
-_VALIDATION_BATCH = 1024
 
 Order = Callable[[int], np.ndarray]
 OnEpoch = Callable[[Mapping[str, float]], None]
@@ -52,12 +51,12 @@ def fit(
     epochs: range,
     on_epoch: OnEpoch,
 ) -> History:
-    """Trains a compiled `model` and returns its history, a row per epoch.
+    """Trains a compiled `model` and returns its history, a row per epoch, to six digits.
 
     Args:
         model: Compiled by `compile_model`; its weights are trained in place.
         train: Images or features (n, ...) and labels (n,) to learn from.
-        valid: The same to validate on after every epoch. Never test data.
+        valid: The same to validate on after every epoch, in the same batches. Never test data.
         batch_size: Samples an update; the last batch of an epoch may be smaller.
         order: Gives the order of the n training samples in an epoch.
         epochs: Epochs to train, counted from 1.
@@ -80,12 +79,12 @@ def fit(
                 f"the loss became {row['loss']} in epoch {epoch + 1}: training diverged; lower "
                 "learning_rate in params.yaml (a tenth is a fair try) or check the images"
             )
-        history.append({"epoch": epoch + 1, **row})
+        history.append({"epoch": epoch + 1, **{k: digits.rounded(v) for k, v in row.items()}})
         on_epoch(history[-1])
 
     model.fit(
         _batches((train.images, train.labels), batch_size, order=lambda: order(current)),
-        validation_data=_batches((valid.images, valid.labels), _VALIDATION_BATCH),
+        validation_data=_batches((valid.images, valid.labels), batch_size),
         initial_epoch=epochs.start - 1,
         epochs=epochs.stop - 1,
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)],
@@ -135,16 +134,30 @@ def train_new(
     return model, history
 
 
-def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns probabilities: (n,) of class 1 from one unit, else (n, classes)."""
-    outputs = np.asarray(model.predict(_batches((images,), _VALIDATION_BATCH), verbose=0))
-    return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+def score(model: keras.Model, part: Part, *, batch_size: int) -> tuple[np.ndarray, float]:
+    """Returns probabilities and the model's own compiled loss over the images of `part`.
 
+    The probabilities are (n,) of class 1 from one unit, else (n, classes); the loss is the mean
+    of the images' own, in float64.
 
-def loss(model: keras.Model, part: Part) -> float:
-    """Returns the model's own compiled loss over the images of `part` (`model.evaluate`)."""
-    batches = _batches((part.images, part.labels), _VALIDATION_BATCH)
-    return float(model.evaluate(batches, verbose=0, return_dict=True)["loss"])
+    Args:
+        model: Compiled, as `compile_model` does or as it was saved.
+        part: Images (n, ...) and labels (n,).
+        batch_size: As in training: the kernels for another size may round differently on
+            another processor.
+    """
+    binary = model.output_shape[-1] == 1
+    compiled = keras.losses.get(model.loss)
+
+    @tf.function(input_signature=_signature((part.images, part.labels)), autograph=False)
+    def answer(images: Any, labels: Any) -> tuple[Any, Any]:
+        # The loss reads the logits off the graph, as in `fit`.
+        outputs = model(images, training=False)
+        return outputs, compiled(labels[:, None] if binary else labels, outputs)
+
+    batches = [answer(*batch) for batch in _batches((part.images, part.labels), batch_size)]
+    outputs, losses = (np.concatenate(each) for each in zip(*batches, strict=True))
+    return outputs[:, 0] if binary else outputs, math.fsum(losses) / len(losses)
 
 
 def _batches(
@@ -166,14 +179,17 @@ def _batches(
             chosen = indices[start : start + size]
             yield tuple(array[chosen] for array in arrays)
 
-    signature = tuple(
-        tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype)) for array in arrays
-    )
-    pipeline = tf.data.Dataset.from_generator(chunks, output_signature=signature)
+    pipeline = tf.data.Dataset.from_generator(chunks, output_signature=_signature(arrays))
     pipeline = pipeline.flat_map(
         lambda *chunk: tf.data.Dataset.from_tensor_slices(chunk).batch(batch_size)
     )
     steps = math.ceil(count / batch_size)
     return pipeline.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(
         _STEPS_PER_EXECUTION
+    )
+
+
+def _signature(arrays: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
+    return tuple(
+        tf.TensorSpec((None, *array.shape[1:]), tf.as_dtype(array.dtype)) for array in arrays
     )

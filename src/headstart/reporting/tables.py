@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core import digits
 from headstart.core.artefacts import read_table, write_table
 from headstart.judging import scores
 from headstart.judging.answers import ARMS, Answers, answered_probabilities
@@ -49,7 +50,7 @@ def read_predictions(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def roc_rows(answers: Answers) -> list[dict[str, Any]]:
-    """Returns the rows of metrics/roc.csv, at most 200 an arm, rates to six digits.
+    """Returns the rows of metrics/roc.csv, at most 200 an arm, rates to six significant digits.
 
     An arm whose curve is undefined (a class without test images) has one row without rates.
     """
@@ -57,7 +58,7 @@ def roc_rows(answers: Answers) -> list[dict[str, Any]]:
     for arm, probabilities in answers.probabilities.items():
         false, true = thinned(*scores.roc_curve(answers.actual, probabilities))
         points: list[tuple[float | None, float | None]] = [
-            (round(float(x), 6), round(float(y), 6)) for x, y in zip(false, true, strict=True)
+            (digits.rounded(x), digits.rounded(y)) for x, y in zip(false, true, strict=True)
         ]
         rows += [
             {"arm": arm, "false_positive_rate": x, "true_positive_rate": y}

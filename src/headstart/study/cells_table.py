@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core import seeds
+from headstart.core import digits, seeds
 from headstart.study import statistics
 from headstart.study.costs import Cost
 from headstart.study.parameters import Statistics
@@ -222,10 +222,7 @@ def generator(row: Row, name: str) -> np.random.Generator:
 
 
 def number(value: Any) -> Any:
-    """Returns a plain number to ten digits, and nothing (an empty cell) for what is undefined."""
+    """Returns a plain number to six significant digits, and "" for what is undefined."""
     if isinstance(value, str | int):
         return value
-    number = float(value)
-    if math.isnan(number):
-        return ""
-    return number if math.isinf(number) else float(f"{number:.10g}")
+    return "" if math.isnan(value) else digits.rounded(value)

@@ -139,8 +139,8 @@ def outcomes(
         if machine not in machines:
             machines.add(machine)
             runner.say(
-                f"a worker has another processor ({machine}): last digits may differ from those "
-                "that this machine would get"
+                f"a worker's machine is of another kind ({machine}): last digits may differ from "
+                "those that this machine would get"
             )
         if isinstance(work, plan.Group):
             yield work, arrays
@@ -187,10 +187,10 @@ _given: "dict[plan.SourceGroup, Weights]" = {}
 
 
 def _train_group(study: Study, group: plan.Group, sources: "Arrays | None") -> "tuple[Arrays, str]":
-    from headstart.study import cells
-
     global _bench
     _begin(study)
+    from headstart.study import cells
+
     prepared = study.prepared
     if _bench is None or _bench[0] != study.name or not _bench[1].serves(group):
         _bench = None
@@ -205,9 +205,9 @@ def _train_group(study: Study, group: plan.Group, sources: "Arrays | None") -> "
 
 
 def _train_sources(study: Study, group: plan.SourceGroup) -> "tuple[Arrays, str]":
+    _begin(study)
     from headstart.study import cells
 
-    _begin(study)
     prepared = study.prepared
     arrays = cells.train_sources(group, prepared.parts, prepared.grid, prepared.replicas.threads)
     return arrays, store.machine()

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core import artefacts, code
+from headstart.core import artefacts, code, runtime
 
 FOLDER = Path(".headstart/study")
 # The libraries that compute; another version may round differently.
@@ -35,7 +35,7 @@ class Store:
 
     Attributes:
         folder: Made when something is kept.
-        common: What fixes the bytes of every group: code, libraries, data, threads.
+        common: What fixes the bytes of every group: code, libraries, data, threads, machine.
     """
 
     folder: Path
@@ -84,8 +84,9 @@ def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
         "code": numeric_code(),
         "libraries": libraries(),
         "threads": threads,
-        # Groups kept on another machine may have other last digits; none is mixed in.
+        # ARM has other last digits than x86-64; none is mixed in.
         "machine": machine(),
+        "instructions": runtime.INSTRUCTIONS,
     }
 
 
@@ -100,13 +101,8 @@ def libraries() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Returns this machine's system and processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.system()} {platform.machine()} {platform.processor()}"
-    model = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{platform.system()} {platform.machine()} {model[0] if model else ''}"
+    """Returns this machine's system and kind of processor, such as "Linux x86_64"."""
+    return f"{platform.system()} {platform.machine()}"
 
 
 def _plain(value: Any) -> Any:
