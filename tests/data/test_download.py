@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.core import masking
 from headstart.core.errors import UserError
 from headstart.data import catalogue, download, idx, web
 
@@ -132,8 +131,11 @@ def wrong_bytes(handler: Handler, name: str, compressed: bool) -> None:
     handler.send(gzip.compress(CONTENT[name][:-1] + b"\xee"))
 
 
+BOMB = gzip.compress(b"\0" * 10_000_000, 1)
+
+
 def bomb(handler: Handler, name: str, compressed: bool) -> None:
-    handler.send(gzip.compress(b"\0" * 50_000_000, 1)[:60_000])
+    handler.send(BOMB)
 
 
 def endless(handler: Handler, name: str, compressed: bool) -> None:
@@ -308,20 +310,7 @@ LIES: list[tuple[Answer, str]] = [
 
 
 @pytest.mark.parametrize(("answer", "reason"), LIES)
-def test_server_that_lies_or_fails_leaves_one_message_and_no_file(
-    serve: Serve, folder: Path, answer: Answer, reason: str
-) -> None:
-    server = serve(answer)
-    message = refusal(folder, server.url)
-    assert_nothing(folder)
-    assert server.url in message
-    assert reason in message
-    assert "HEADSTART_MIRROR=FOLDER" in message
-    assert "dataset.sources" in message
-
-
-@pytest.mark.parametrize(("answer", "reason"), LIES)
-def test_next_source_makes_good_what_the_first_did_not_have(
+def test_server_that_lies_or_fails_leaves_one_message_no_file_and_the_work_to_the_next(
     serve: Serve,
     folder: Path,
     capsys: pytest.CaptureFixture[str],
@@ -329,6 +318,13 @@ def test_next_source_makes_good_what_the_first_did_not_have(
     reason: str,
 ) -> None:
     bad, right = serve(answer), serve(good)
+    message = refusal(folder, bad.url)
+    assert_nothing(folder)
+    assert bad.url in message
+    assert reason in message
+    assert "HEADSTART_MIRROR=FOLDER" in message
+    capsys.readouterr()
+
     arrivals = get(folder, bad.url, right.url)
     assert_complete(folder)
     assert {arrival.source for arrival in arrivals} == {right.url}
@@ -346,13 +342,11 @@ def test_next_source_makes_good_what_the_first_did_not_have(
         (drip_headers, "too slow: "),
     ],
 )
-def test_server_that_hangs_or_drips_costs_seconds_and_is_asked_once(
+def test_server_that_hangs_or_drips_is_given_up_and_asked_once(
     serve: Serve, folder: Path, answer: Answer, reason: str
 ) -> None:
     server = serve(answer)
-    start = time.monotonic()
     message = refusal(folder, server.url, timeout=0.3)
-    assert time.monotonic() - start < 3
     assert reason in message
     assert server.asked == [f"{IMAGES}.gz"]
     assert_nothing(folder)
@@ -361,7 +355,7 @@ def test_server_that_hangs_or_drips_costs_seconds_and_is_asked_once(
 def test_slow_server_that_keeps_sending_is_waited_for(
     serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_LEAST_BYTES", 500)
+    monkeypatch.setattr(web, "_LEAST_BYTES", 250)
     monkeypatch.setattr(web, "_WEB_CHUNK", 100)
 
     def slow(handler: Handler, name: str, compressed: bool) -> None:
@@ -370,22 +364,18 @@ def test_slow_server_that_keeps_sending_is_waited_for(
         for start in range(0, len(body), 150):
             handler.wfile.write(body[start : start + 150])
             handler.wfile.flush()
-            time.sleep(0.12)
+            time.sleep(0.05)
 
     server = serve(only_for(IMAGES, slow))
-    get(folder, server.url, timeout=0.5)  # 22 packets in 2.6 s, two windows of 1 s and more
+    get(folder, server.url, timeout=0.2)  # 22 packets in 1.1 s, two windows of 0.4 s and more
     assert_complete(folder)
 
 
-def test_refused_port_fails_at_once_and_is_tried_once(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refused_port_is_tried_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound but not listening: refused for as long as we hold it
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        start = time.monotonic()
         message = refusal(folder, url)
-    assert time.monotonic() - start < 3
     assert f"{url}: Connection refused" in message
     assert capsys.readouterr().err.count("fetching") == 1
     assert_nothing(folder)
@@ -594,28 +584,21 @@ def test_credentials_reach_the_server_and_no_message(
     assert right.address in seen
 
 
-def test_credentials_are_masked_when_the_server_cannot_be_reached(folder: Path) -> None:
-    message = refusal(
-        folder, "https://user:token@headstart.invalid/x", "http://user:to/ken@127.0.0.1/"
-    )
-    assert not re.search("user|token|ken", message)
-
-
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    "source",
     [
-        ("https://user:token@host/x", "https://***@host/x"),
-        ("https://token@host/x", "https://***@host/x"),
-        ("https://user:p@ss@host/x", "https://***@host/x"),
-        ("https://user:p/ss@host/x", "https://***@host/x"),
-        ("see http://a:b@c/ and http://d:e@f/", "see http://***@c/ and http://***@f/"),
-        ("https://host/x?token=1", "https://host/x?***"),
-        ("https://host:8080/package@1.2/x", "https://host:8080/package@1.2/x"),
-        ("~/mail@home/x", "~/mail@home/x"),
+        "https://user:token@headstart.invalid/x",
+        "http://user:to/ken@127.0.0.1:1/",
+        # No parser takes these, and what Python says of them holds all of it.
+        "http://user:token℀@127.0.0.1/",
+        "http://user:token@[127.0.0.1/",
+        "ftp://user:token@127.0.0.1/",
     ],
 )
-def test_masking_leaves_all_but_secrets(text: str, shown: str) -> None:
-    assert masking.masked(text) == shown
+def test_credentials_are_masked_when_no_server_is_reached(
+    folder: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not re.search("user|token|ken", refusal(folder, source) + capsys.readouterr().err)
 
 
 def test_folder_in_whose_place_a_file_stands_is_named(tmp_path: Path) -> None:

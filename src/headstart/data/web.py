@@ -55,8 +55,8 @@ def web(base: str, *, timeout: float) -> Iterator[Fetch]:
 def _address(base: str, name: str) -> str:
     try:
         parts = urlsplit(base)
-    except ValueError as error:
-        raise SourceRefused(f"not a web address ({error})") from None
+    except ValueError:  # whose text may hold user and password
+        raise SourceRefused("not a web address") from None
     # A query may carry a token: it stays behind the name.
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}", fragment=""))
 
