@@ -64,6 +64,17 @@ def small(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(once(tmp_path_factory, "small", make))
 
 
+@pytest.fixture(scope="session")
+def recorded(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The small project as its trainings showed themselves in its store. Copy it to change it."""
+
+    def make(folder: Path) -> None:
+        project = Project(small.clone_to(folder).root, recorded=True)
+        project.repro("--force", "dvc.yaml")
+
+    return Project(once(tmp_path_factory, "recorded", make), recorded=True)
+
+
 @pytest.fixture
 def project(small: Project, tmp_path: Path) -> Project:
     """A copy of the small project, to change at will."""

@@ -55,7 +55,7 @@ WRONG: st.SearchStrategy[Any] = st.sampled_from(
 def values(draw: st.DrawFn) -> dict[str, Any]:
     """Parameters of a small run on digits, possible ones and some that are not."""
     own = {"from": None, "layer": "auto", "input_range": [0.0, 1.0]}
-    found: dict[str, Any] = {
+    chosen: dict[str, Any] = {
         "seed": draw(st.integers(0, 2**31 - 1)),
         "dataset": {
             "name": "digits",
@@ -90,10 +90,10 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         "evaluate": {"alpha": 0.05, "confidence": 0.95, "bootstrap_samples": 100},
     }
     if draw(st.integers(0, 99)) > 79:
-        section = draw(st.sampled_from([key for key in found if key != "seed"]))
-        key = draw(st.sampled_from(sorted(found[section])))
-        found[section][key] = draw(WRONG)
-    return found
+        section = draw(st.sampled_from([key for key in chosen if key != "seed"]))
+        key = draw(st.sampled_from(sorted(chosen[section])))
+        chosen[section][key] = draw(WRONG)
+    return chosen
 
 
 @functools.cache
@@ -188,23 +188,11 @@ KEYS = {
 } | {"network", "source_training.from", *sections.Params.model_fields}
 
 
-# The notebook's bug, which is allowed by name: Keras warns of it too.
-@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
-@pytest.mark.timeout(1800)
-@settings(
-    max_examples=int(os.environ.get("HEADSTART_EXAMPLES", "50")),
-    deadline=None,
-    # The same examples in every run: an unchanged tree must not fail.
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(found=values())
-def test_accepted_parameters_run_to_a_verdict_and_refused_ones_name_their_key(
-    found: dict[str, Any],
-) -> None:
+def check(chosen: dict[str, Any]) -> None:
+    """Runs what is accepted to a verdict, and sees what is refused name its key."""
     # JSON is YAML, but for numbers like 1e+300 that PyYAML takes for text: it is refused as such.
     try:
-        verdict = run(reading.parse(json.dumps(found), "params.yaml"))
+        verdict = run(reading.parse(json.dumps(chosen), "params.yaml"))
     except UserError as error:
         refused = str(error)
         event(f"refused: {refused[:90]}")
@@ -214,6 +202,38 @@ def test_accepted_parameters_run_to_a_verdict_and_refused_ones_name_their_key(
         return
     # A class of few images may be missing in a part, which is no key's fault alone.
     assert any(key in refused for key in KEYS) or "holds no image of" in refused, refused
+
+
+def examples(count: int) -> Any:
+    """Settings for `count` sets of parameters, the same in every run."""
+    return settings(
+        max_examples=count,
+        deadline=None,
+        # An unchanged tree must not fail.
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+# The notebook's bug, which is allowed by name: Keras warns of it too.
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
+@examples(12)
+@given(chosen=values())
+def test_accepted_parameters_run_to_a_verdict_and_refused_ones_name_their_key(
+    chosen: dict[str, Any],
+) -> None:
+    check(chosen)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
+@pytest.mark.timeout(1800)
+@examples(int(os.environ.get("HEADSTART_EXAMPLES", "50")))
+@given(chosen=values())
+def test_fifty_sets_of_parameters_run_to_a_verdict_or_name_their_key(
+    chosen: dict[str, Any],
+) -> None:
+    check(chosen)
 
 
 def test_every_section_has_keys_to_name() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from images import blobs
+from labbooks import content, rows
 from own_projects import Own, new
 from projects import ROOT, clean_environment, edit_params
 
@@ -81,11 +82,11 @@ def assert_one_message(said: str) -> None:
 
 def start_and_kill(project: Own, stage: str) -> None:
     """Starts `dvc repro` and kills everything, DVC and stage, while `stage` runs."""
-    environment = clean_environment() | {"PYTHONPATH": str(ROOT / "src")}
+    environment = clean_environment(recorded=project.recorded)
     process = subprocess.Popen(
         ["dvc", "repro"],
         cwd=project.root,
-        env=environment,
+        env=environment | {"PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -106,12 +107,16 @@ def start_and_kill(project: Own, stage: str) -> None:
 def test_kill_in_every_stage_loses_nothing_and_the_result_is_the_same(
     ran: Own, tmp_path: Path
 ) -> None:
-    project = small(tmp_path / "killed")
+    project = Own(small(tmp_path / "killed").root, recorded=True)
     for name in STAGES:
         start_and_kill(project, name)
     assert project.repro()[-1] == "evaluate"
     assert results(project) == results(ran)
     assert strays(project) == []
+    # In the lab book no killed training runs for ever, and each that ended stands there once.
+    assert rows(project.root, "SELECT count(*) FROM runs WHERE status = 'RUNNING'") == [(0,)]
+    ended = [run for run in content(project.root).values() if run["status"] == "FINISHED"]
+    assert len(ended) == 4
 
 
 # Dies in a stage at the moment when a whole file lies beside its place and is not renamed yet.

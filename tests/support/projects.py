@@ -1,5 +1,6 @@
 """Whole projects in temporary folders, for the tests to run and change."""
 
+import dataclasses
 import json
 import os
 import re
@@ -29,16 +30,20 @@ SMALL = {
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout of its own, with its own git, DVC cache and MLflow store."""
+    """A checkout of its own, with its own git, DVC cache and MLflow store.
+
+    Its stages write to the store where `recorded` is True.
+    """
 
     root: Path
+    recorded: bool = False
 
     def run(self, *command: str, status: int = 0, **environment: str) -> str:
         """Runs a command as a user would, checks its exit status and returns all it printed."""
         done = subprocess.run(
             command,
             cwd=self.root,
-            env=clean_environment() | environment,
+            env=clean_environment(recorded=self.recorded) | environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -80,16 +85,18 @@ class Project:
     def clone_to(self, folder: Path) -> "Project":
         """Returns a copy of the whole folder: cache, store and git history included."""
         shutil.copytree(self.root, folder, symlinks=True)
-        return Project(folder)
+        return dataclasses.replace(self, root=folder)
 
 
-def clean_environment() -> dict[str, str]:
+def clean_environment(*, recorded: bool = False) -> dict[str, str]:
     """The environment of a user who has activated this Python's environment and nothing else."""
     dropped = ("HEADSTART_", "MLFLOW_", "DVC_", "GIT_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return kept | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HEADSTART_MIRROR": os.environ.get("HEADSTART_TEST_RAW", ""),
+        # Where the lab book is not the subject; a test that is about it asks for it.
+        "HEADSTART_RECORDER": "on" if recorded else "off",
         "GIT_AUTHOR_NAME": "A Tester",
         "GIT_AUTHOR_EMAIL": "tester@example.com",
         "GIT_COMMITTER_NAME": "A Tester",

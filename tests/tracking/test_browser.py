@@ -15,9 +15,9 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def two(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def two(recorded: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Two states of one project, both in its store: a trained backbone, then a random one."""
-    project = small.clone_to(tmp_path_factory.mktemp("two") / "project")
+    project = recorded.clone_to(tmp_path_factory.mktemp("two") / "project")
     (project.root / ".venv").symlink_to(sys.prefix)
     project.set(transfer__strategy="random_frozen")
     project.repro()

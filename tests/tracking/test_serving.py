@@ -143,9 +143,9 @@ def headstart(project: Project, *arguments: str, status: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def registered(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def registered(recorded: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The small project with its first model in the registry, for reading."""
-    project = small.clone_to(tmp_path_factory.mktemp("registered") / "project")
+    project = recorded.clone_to(tmp_path_factory.mktemp("registered") / "project")
     # MLflow keeps absolute addresses: a store of its own.
     (project.root / "mlflow.db").unlink()
     assert "version 1 (baseline) registered" in headstart(project, "register")
@@ -206,8 +206,8 @@ def test_registering_again_changes_nothing(registered: Project) -> None:
     assert "champion stays where it is: it is the champion already" in said
 
 
-def test_champion_moves_to_a_better_model_or_by_force(small: Project, tmp_path: Path) -> None:
-    project = small.clone_to(tmp_path / "project")
+def test_champion_moves_to_a_better_model_or_by_force(recorded: Project, tmp_path: Path) -> None:
+    project = recorded.clone_to(tmp_path / "project")
     (project.root / "mlflow.db").unlink()
     headstart(project, "register")
     first = project.run("git", "rev-parse", "HEAD").strip()
