@@ -1,6 +1,6 @@
 # The plain commands behind each target stand in README.md.
 .DEFAULT_GOAL := help
-.PHONY: help setup run report demo test test-quick lint lock study claims ui serve plots screenshots clean
+.PHONY: help setup run report demo test test-slow test-quick lint lock study claims ui serve plots screenshots clean
 
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -26,8 +26,11 @@ demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing t
 	@.venv/bin/headstart init build/demo --dataset digits
 	@cd build/demo && $(CURDIR)/.venv/bin/dvc repro
 
-test: setup ## set up, then run all tests, file by file on two cores
+test: setup ## set up, then run the tests, file by file on two cores (less than 10 minutes)
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-slow: setup ## the tests that take longer: all sets of parameters, simulations, nodes, wheels
+	@.venv/bin/pytest -m slow --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: setup ## the small tests: no pipeline is run, a minute or two
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile tests/core tests/params tests/data \
