@@ -38,7 +38,7 @@ def ways() -> dict[str, Callable[[], Any]]:
     classes = artefacts.read_json(prepared / "classes.json")
     budget = settings.target_training
 
-    def new(parts: Any, task: str, which: sections.Training) -> Any:
+    def new(parts: Any, task: str, which: sections.TrainingSettings) -> Any:
         count = len(classes[task]["names"])
         return fit.train_new(
             *parts,

@@ -35,8 +35,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from headstart.core import runtime
-from headstart.data import catalogue, idx, raw_data
-from headstart.study import parameters, ray, run, store
+from headstart.data import raw_data, selection
+from headstart.params import reading
+from headstart.study import parameters, prepare, ray, run, store
 from headstart.transfer.strategies import TRANSFERRED
 
 ROUNDS = 3
@@ -133,13 +134,13 @@ def fresh(engine: run.Engine, **changes: Any) -> Iterator[run.Runner]:
     """A runner of the default grid, or of a part of it, whose store is empty."""
     study = parameters.load(ROOT / "study/params.yaml")
     grid = study.grid.model_copy(update=changes)
-    dataset = catalogue.FASHION_MNIST
-    published = idx.load(dataset, ROOT / "data/raw" / dataset.name)
-    prepared = run.prepare(study, grid, dataset, published)
-    threads = study.replicas.threads
+    settings = reading.load(ROOT / "params.yaml").dataset
+    raw, rows = selection.select(settings, ROOT / selection.RAW)
+    data = raw.drawn({name: rows[name] for name in ("train", "test")})
+    prepared = prepare.prepare(grid, study.replicas, data)
     with tempfile.TemporaryDirectory() as folder:
-        kept = store.Store(Path(folder), store.common(arrays=[], threads=threads))
-        yield run.Runner(prepared, kept, lambda _: None, lambda: run.start(threads), engine)
+        kept = store.Store(Path(folder), store.common(data, threads=study.replicas.threads))
+        yield run.Runner(prepared, kept, lambda _: None, engine)
 
 
 def whole(engine: run.Engine) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def each_group(runner: run.Runner) -> dict[str, Any]:
         arrays = runner.train(group)
         needs = source if group.row.arm in TRANSFERRED else ""
         seconds.append((needs, time.monotonic() - began, group.seeds[0]))
-    parts = runner.prepared.parts.values()
+    parts = runner.prepared.data.parts.values()
     return {
         "sources": sources,
         "groups": seconds,
@@ -219,7 +220,7 @@ def fitted_source(runner: run.Runner, question: Any, network: Any) -> Any:
     from headstart.data import tasks
     from headstart.learning import networks
 
-    train = tasks.cut(runner.prepared.parts["train"], question.source)
+    train = tasks.cut(runner.prepared.data.parts["train"], question.source)
     units = networks.output_units(len(question.source.names))
     model = networks.build(train.images.shape[1:], network, units=units, activation="softmax")
     settings = runner.prepared.grid.source_training

@@ -10,7 +10,7 @@ from pathlib import Path
 import _checkout  # noqa: F401
 
 from headstart.core.errors import reported
-from headstart.data import catalogue, download, tasks
+from headstart.data import catalogue, download, selection
 from headstart.params import reading
 
 TRUSTED = Path("data/checksums.json")
@@ -19,7 +19,7 @@ TRUSTED = Path("data/checksums.json")
 def main() -> None:
     settings = reading.load(Path("params.yaml"))
     chosen = settings.dataset
-    folder = Path("data/raw", chosen.name)
+    folder = selection.RAW / chosen.name
     if chosen.name not in catalogue.DATASETS:
         from headstart.data import own
 
@@ -31,11 +31,10 @@ def main() -> None:
         return
     dataset = catalogue.DATASETS[chosen.name]
     # What no data could mend is refused before anything is fetched.
-    tasks.source_and_target(
+    selection.source_and_target(
+        settings.tasks,
         dataset.classes if chosen.classes == "auto" else chosen.classes,
         dataset.aliases if chosen.classes == "auto" else {},
-        target_classes=settings.tasks.target_classes,
-        source_classes=settings.tasks.source_classes,
     )
     arrivals = download.download(
         dataset,

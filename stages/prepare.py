@@ -11,7 +11,7 @@ import numpy as np
 from headstart.core import artefacts
 from headstart.core.errors import reported, warn
 from headstart.core.parts import Part
-from headstart.data import quality, raw_data, splits, tasks
+from headstart.data import raw_data, selection, tasks
 from headstart.params import reading
 
 PREPARED = Path("data/prepared")
@@ -19,24 +19,8 @@ PREPARED = Path("data/prepared")
 
 def main() -> None:
     settings = reading.load(Path("params.yaml"))
-    chosen = settings.dataset
-    raw = raw_data.read(chosen.name, Path("data/raw") / chosen.name, classes=chosen.classes)
-    source, target = tasks.source_and_target(
-        raw.classes,
-        raw.aliases,
-        target_classes=settings.tasks.target_classes,
-        source_classes=settings.tasks.source_classes,
-    )
-    parts = splits.draw(
-        {name: part.labels for name, part in raw.parts.items()},
-        how=chosen.split,
-        train_size=chosen.train_size,
-        valid_size=chosen.valid_size,
-        test_size=chosen.test_size,
-        seed=chosen.split_seed,
-    )
-    for warning in quality.check(raw, parts, max_duplicates=chosen.max_duplicates):
-        warn(warning)
+    raw, parts = selection.select(settings.dataset)
+    source, target = selection.source_and_target(settings.tasks, raw.classes, raw.aliases)
     classes = {}
     for role, task in {"source": source, "target": target}.items():
         counts = {}

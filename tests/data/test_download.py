@@ -47,7 +47,7 @@ def _published(name: str) -> catalogue.PublishedFile:
     return catalogue.PublishedFile(name, len(content), hashlib.sha256(content).hexdigest())
 
 
-TINY = catalogue.Dataset(
+TINY = catalogue.PublishedDataset(
     name="tiny",
     files=(
         _published(NAMES[0]),

@@ -164,12 +164,12 @@ def test_no_source_task_takes_no_image() -> None:
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ({"valid_size": 101}, "dataset.valid_size: 101 is more than there are: 100 training"),
+        ({"valid_size": 101}, "valid_size: 101 is more than there are: 100 training"),
         (
             {"train_size": 91},
             "train_size: 91 is more than there are: 100 training images, of which",
         ),
-        ({"test_size": 51}, "dataset.test_size: 51 is more than there are: 50 test images"),
+        ({"test_size": 51}, "test_size: 51 is more than there are: 50 test images"),
     ],
 )
 def test_sizes_larger_than_the_data_are_refused(sizes: dict[str, int], said: str) -> None:

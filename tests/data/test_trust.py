@@ -18,7 +18,7 @@ from headstart.core.errors import UserError
 from headstart.data import catalogue, download, web
 
 CONTENT = {f"unknown-{number}": bytes([number]) * 50 for number in range(4)}
-UNKNOWN = catalogue.Dataset(
+UNKNOWN = catalogue.PublishedDataset(
     name="unknown",
     files=(
         catalogue.PublishedFile("unknown-0", 50, None),
@@ -191,7 +191,7 @@ def test_other_dataset_under_the_same_file_names_is_not_trusted(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MNIST and its kin share their names: the address of one must not pass for another."""
-    known = catalogue.Dataset(
+    known = catalogue.PublishedDataset(
         name="known",
         files=(
             catalogue.PublishedFile("unknown-0", 50, catalogue_sum(CONTENT["unknown-0"])),

@@ -13,9 +13,9 @@ LIBRARY = ROOT / "src/headstart"
 FILES = sorted(path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob("*.py"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STUDY = yaml.safe_load((ROOT / "study/dvc.yaml").read_text())["stages"]
-SCRIPTS = {stage: f"stages/{stage}.py" for stage in STAGES} | {
-    stage: f"stages/study_{stage}.py" for stage in STUDY
-}
+SCRIPTS = {stage: f"stages/{stage}.py" for stage in STAGES} | dict.fromkeys(
+    STUDY, "stages/study.py"
+)
 
 # Only these import TensorFlow, so that everything else starts in a moment.
 WITH_TENSORFLOW = ("core/runtime.py", "learning/", "study/subspace.py", "transfer/graft.py")

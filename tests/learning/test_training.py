@@ -16,7 +16,7 @@ from headstart.params import sections
 
 MLP = sections.Mlp(name="mlp", units=(12, 8), activation="selu")
 CNN = sections.Cnn(name="cnn", filters=(4,), dense=(6,), activation="relu")
-BUDGET = sections.Training(epochs=3, batch_size=16, optimizer="sgd", learning_rate=0.05)
+BUDGET = sections.TrainingSettings(epochs=3, batch_size=16, optimizer="sgd", learning_rate=0.05)
 
 
 def images(count: int, classes: int, *, seed: int = 0) -> Part:
@@ -254,7 +254,9 @@ def test_networks_learn_with_every_optimiser(
         return Part(np.repeat(part.images[..., None], 3, axis=-1), part.labels)
 
     rate = {"sgd": 0.1, "adam": 0.01}[optimizer]
-    settings = sections.Training(epochs=8, batch_size=16, optimizer=optimizer, learning_rate=rate)  # type: ignore[arg-type]
+    settings = sections.TrainingSettings.model_validate(
+        {"epochs": 8, "batch_size": 16, "optimizer": optimizer, "learning_rate": rate}
+    )
     model, history = fit.train_new(
         shaped(TRAIN),
         shaped(VALID),
@@ -304,7 +306,7 @@ def test_diverging_loss_stops_at_its_epoch_and_says_what_to_lower() -> None:
     from headstart.learning import fit
 
     rows: list[Mapping[str, float]] = []
-    wild = sections.Training(epochs=9, batch_size=16, optimizer="sgd", learning_rate=1000.0)
+    wild = sections.TrainingSettings(epochs=9, batch_size=16, optimizer="sgd", learning_rate=1000.0)
     part = images(100, 4)
     with pytest.raises(UserError, match=r"the loss became \w+ in epoch \d.*lower learning_rate"):
         fit.train_new(

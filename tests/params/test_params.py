@@ -24,7 +24,9 @@ def test_committed_parameters_are_the_notebooks() -> None:
     assert settings.network == sections.Mlp(
         name="mlp", units=(300, 100, 50, 50, 50), activation="selu"
     )
-    notebook = sections.Training(epochs=5, batch_size=32, optimizer="sgd", learning_rate=0.001)
+    notebook = sections.TrainingSettings(
+        epochs=5, batch_size=32, optimizer="sgd", learning_rate=0.001
+    )
     assert settings.target_training == notebook
     assert settings.source_training.model_dump().items() >= notebook.model_dump().items()
     assert (settings.dataset.train_size, settings.dataset.valid_size) == (25000, 5000)

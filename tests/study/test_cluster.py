@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import studies
 import yaml
 from projects import ROOT, clean_environment
-from studies import digests, values
+from studies import digests, prepared, values
 
 from headstart.core.errors import UserError
-from headstart.data import catalogue, idx
-from headstart.study import outputs, parameters, ray, run, store
+from headstart.study import outputs, ray, run, store
 
 # Every arm, so that sources travel too.
 GRID: dict[str, Any] = {"labels": [10, "all"], "training": [{"steps": 60}]}
@@ -44,11 +44,9 @@ def on_two_nodes(raw: Path, folder: Path, *options: str) -> str:
 def here(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tables of the local engine."""
     folder = tmp_path_factory.mktemp("local")
-    study = parameters.parse(yaml.safe_dump(values(**GRID)), "study/params.yaml")
-    data = idx.load(catalogue.FASHION_MNIST, raw)
-    prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, data)
+    study, ready = studies.study(**GRID), prepared(raw, **GRID)
     kept = store.Store(folder / "kept", {})
-    runner = run.Runner(prepared, kept, print, lambda: run.start(2), run.local)
+    runner = run.Runner(ready, kept, print, run.local)
     outputs.write(folder / "tables", runner.run(), study.grid, study.statistics)
     return folder / "tables"
 
@@ -88,10 +86,8 @@ def test_cluster_that_does_not_answer_is_said(
 def test_worker_with_other_code_or_libraries_refuses_to_train(
     raw: Path, theirs: dict[str, Any], said: str
 ) -> None:
-    study = parameters.parse(yaml.safe_dump(values(**GRID)), "study/params.yaml")
-    data = idx.load(catalogue.FASHION_MNIST, raw)
-    prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, data)
+    ready = prepared(raw, **GRID)
     same: dict[str, Any] = {"code": store.numeric_code(), "libraries": store.libraries()}
-    group = prepared.groups[0].source
+    group = ready.groups[0].source
     with pytest.raises(UserError, match=f"not the driver's .{said}"):
-        ray._train_sources(ray.Study("other", prepared, **same | theirs), group)
+        ray._train_sources(ray.Study("other", ready, **same | theirs), group)

@@ -8,6 +8,7 @@ from headstart.core.errors import UserError
 from headstart.data import catalogue
 from headstart.study import parameters, plan
 
+NAMES = catalogue.FASHION_MNIST.classes
 FILE = pathlib.Path(__file__).parents[2] / "study/params.yaml"
 
 
@@ -46,11 +47,12 @@ def test_committed_parameters_are_the_default_grid_of_1800_trainings() -> None:
         ("training", [{"epochs": 5, "steps": 5}], "either epochs or steps"),
         ("training", [{}], "either epochs or steps"),
         ("training", [{"steps": 1}], "gradual divides them"),
-        ("learning_rates", ["1e-3"], "is text"),
+        ("learning_rates", ["0.001"], "is text"),
         ("learning_rates", [0.0], "greater than 0"),
         ("networks", [{"name": "rnn"}], "has the name rnn"),
         ("sedes", 20, "is not a known key"),
         ("shifts", [-1], "must be 0 or more"),
+        ("source_classes", "none", "allowed are others, or a list"),
     ],
 )
 def test_nonsense_is_refused_with_its_key(key: Any, value: Any, said: Any) -> None:
@@ -78,7 +80,7 @@ def test_missing_key_is_named() -> None:
 )
 def test_budgets_that_the_data_cannot_fill_are_refused(grid: Any, said: Any) -> None:
     settings = parameters.parse(edited(**grid), "study/params.yaml").grid
-    asked = plan.questions(settings, catalogue.FASHION_MNIST)
+    asked = plan.questions(settings, NAMES, {})
     with pytest.raises(UserError) as caught:
         list(plan.groups(settings, asked, available={"sandal_shirt": 5125}, group_size=10))
     assert said in str(caught.value)
@@ -87,7 +89,7 @@ def test_budgets_that_the_data_cannot_fill_are_refused(grid: Any, said: Any) -> 
 def test_unknown_class_is_refused() -> None:
     grid = parameters.parse(edited(target_tasks=["sandal", "hat"]), "study/params.yaml").grid
     with pytest.raises(UserError, match="'hat'"):
-        plan.questions(grid, catalogue.FASHION_MNIST)
+        plan.questions(grid, NAMES, {})
 
 
 def test_one_task_may_stand_without_a_list_around_it() -> None:
@@ -98,7 +100,7 @@ def test_one_task_may_stand_without_a_list_around_it() -> None:
 
 def test_all_pairs_of_ten_classes_are_45_tasks() -> None:
     grid = parameters.parse(edited(target_tasks="all_pairs"), "p").grid
-    assert len(plan.questions(grid, catalogue.FASHION_MNIST)) == 45
+    assert len(plan.questions(grid, NAMES, {})) == 45
 
 
 def test_networks_of_one_kind_are_told_apart_by_their_widths() -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import yaml
 
-from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.data import catalogue
 from headstart.study import parameters, plan
 
 FILE = pathlib.Path(__file__).parents[2] / "study/params.yaml"
+NAMES = catalogue.FASHION_MNIST.classes
 LABELS = np.array([0] * 30 + [1] * 20 + [2] * 7)
 
 
@@ -107,7 +107,7 @@ def test_shift_of_zero_leaves_the_images_alone() -> None:
 def test_groups_of_fewer_seeds_are_the_first_groups_of_more() -> None:
     def names(seeds: Any) -> Any:
         settings = grid(seeds=seeds)
-        asked = plan.questions(settings, catalogue.FASHION_MNIST)
+        asked = plan.questions(settings, NAMES, {})
         found = plan.groups(settings, asked, available={"sandal_shirt": 5125}, group_size=10)
         return {group.name for group in found}
 
@@ -121,15 +121,6 @@ def test_searched_rates_cost_every_budget_the_same_share_of_its_labels() -> None
     found = plan.label_budgets(settings, available=5125, classes=2, task="t")
     assert [validation for _, validation in found] == [round(0.2 * labels) for labels, _ in found]
     assert all(v == 0 for _, v in plan.label_budgets(grid(), available=5125, classes=2, task="t"))
-
-
-def test_names_of_cells_are_read_back() -> None:
-    text = "sandal_shirt/shift=4/mlp/steps=2000/labels=10/frozen/seed=3"
-    assert plan.parse_cell(text) == ("sandal_shirt", 4, "mlp", "steps=2000", 10, "frozen", 3)
-    assert plan.parse_cell(text.replace("/shift=4", ""))[1] == 0
-    for wrong in ("", "a/b", text.replace("seed=3", "seed=x"), text + "/more"):
-        with pytest.raises(UserError, match="not the name of a cell"):
-            plan.parse_cell(wrong)
 
 
 def test_number_of_steps_is_that_of_the_batches() -> None:

@@ -12,36 +12,23 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import yaml
-from studies import digests, values
+from studies import digests, prepared, study, write_parameters
 
 from headstart.core.code import hash_of
 from headstart.core.errors import UserError
-from headstart.data import catalogue, idx
 from headstart.params.sections import Mlp
-from headstart.study import cells, costs, export, outputs, parameters, plan, run, store
+from headstart.study import cells, costs, export, outputs, plan, run, store
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def begin() -> None:
-    run.start(2)
-
-
-@pytest.fixture(scope="module")
-def published(raw: Any) -> Any:
-    return idx.load(catalogue.FASHION_MNIST, raw)
-
-
 @pytest.fixture
-def make(published: Any, tmp_path: Any) -> Any:
+def make(raw: Any, tmp_path: Any) -> Any:
     """Makes a runner of a small grid; its store is the test's own."""
 
     def runner(folder: Any = tmp_path / "kept", said: Any = None, **grid: Any) -> Any:
-        study = parameters.parse(yaml.safe_dump(values(**grid)), "study/params.yaml")
-        prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, published)
         said = [] if said is None else said
-        return run.Runner(prepared, store.Store(folder, {}), said.append, begin, run.local)
+        return run.Runner(prepared(raw, **grid), store.Store(folder, {}), said.append, run.local)
 
     return runner
 
@@ -112,7 +99,7 @@ def test_failing_group_is_named_the_rest_goes_on_and_is_kept(make: Any, monkeypa
 def test_arms_share_what_they_must(make: Any) -> None:
     runner = make()
     groups = {g.row.arm: g for g in runner.prepared.groups if g.row.labels == 40}
-    begin()
+    runner.start()
     bench = runner.bench(groups["baseline"])
     made = {arm: bench.weights(group) for arm, group in groups.items()}
     for weights in made.values():
@@ -262,7 +249,7 @@ def test_tables_begin_with_the_columns_of_the_issue_and_agree_with_the_cells(
     make: Any, tmp_path: Any
 ) -> None:
     runner = make(arms=["baseline", "frozen", "gradual"])
-    settings = parameters.parse(yaml.safe_dump(values()), "p").statistics
+    settings = study().statistics
     said = outputs.write(tmp_path / "out", runner.run(), runner.prepared.grid, settings)
     assert "with 10 labels and 2 epochs" in said[0]
     with (tmp_path / "out/summary.csv").open() as file:
@@ -290,16 +277,17 @@ def test_tables_begin_with_the_columns_of_the_issue_and_agree_with_the_cells(
 
 
 def test_killed_study_goes_on_and_ends_with_the_same_bytes(raw: Any, tmp_path: Any) -> None:
-    small = values(seeds=2, arms=["baseline", "frozen", "gradual"], training=[{"steps": 30}])
+    small: Any = {
+        "seeds": 2, "arms": ["baseline", "frozen", "gradual"], "training": [{"steps": 30}]
+    }  # fmt: skip
     for name in ("killed", "whole"):
-        (tmp_path / name / "study").mkdir(parents=True)
         (tmp_path / name / "data/raw").mkdir(parents=True)
         (tmp_path / name / "data/raw/fashion_mnist").symlink_to(raw)
-        (tmp_path / name / "study/params.yaml").write_text(yaml.safe_dump(small))
+        write_parameters(tmp_path / name, **small)
 
     def begin(name: Any) -> Any:
         return subprocess.Popen(
-            [sys.executable, ROOT / "stages/study_grid.py"],
+            [sys.executable, ROOT / "stages/study.py", "grid"],
             cwd=tmp_path / name,
             env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"},
             stdout=subprocess.DEVNULL,
@@ -322,11 +310,11 @@ def test_killed_study_goes_on_and_ends_with_the_same_bytes(raw: Any, tmp_path: A
 
 def test_plan_of_a_group_is_what_its_bench_trains(make: Any) -> None:
     runner = make()
-    begin()
+    runner.start()
     for group in runner.prepared.groups:
         bench = runner.bench(group)
         order = bench.order(group, group.seeds[0])
-        assert len(order) == run.training_cost(runner.prepared, group).updates
+        assert len(order) == runner.prepared.cost(group).updates
         assert set(order.ravel()) - {plan.EMPTY} <= set(
             bench.subset(group.seeds[0])[: group.training_labels]
         )

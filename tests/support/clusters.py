@@ -22,9 +22,9 @@ def main() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Servers stay on loopback.
     from ray.cluster_utils import Cluster
+    from studies import data
 
-    from headstart.data import catalogue, idx
-    from headstart.study import outputs, parameters, ray, run, store
+    from headstart.study import outputs, parameters, prepare, ray, run, store
 
     small: dict[str, Any] = {"object_store_memory": 200_000_000}
     # The head keeps the books and trains nothing: both workers are nodes that can be lost.
@@ -36,9 +36,8 @@ def main() -> None:
     try:
         workers = [nodes.add_node(num_cpus=2, **small) for _ in range(2)]
         study = parameters.parse(asked.study.read_text(), str(asked.study))
-        data = idx.load(catalogue.FASHION_MNIST, asked.raw)
-        prepared = run.prepare(study, study.grid, catalogue.FASHION_MNIST, data)
-        kept = store.Store(asked.folder / "kept", store.common(arrays=[], threads=2))
+        prepared = prepare.prepare(study.grid, study.replicas, data(asked.raw))
+        kept = store.Store(asked.folder / "kept", store.common(prepared.data, threads=2))
 
         def engine(runner: Any, groups: Any) -> Any:
             for number, one in enumerate(ray.outcomes(runner, groups)):
@@ -47,7 +46,7 @@ def main() -> None:
                     nodes.remove_node(workers.pop(), allow_graceful=False)
                     print("killed a node", flush=True)
 
-        runner = run.Runner(prepared, kept, print, lambda: None, engine)
+        runner = run.Runner(prepared, kept, print, engine)
         outputs.write(asked.folder / "tables", runner.run(), study.grid, study.statistics)
     finally:
         import ray as cluster

@@ -1,10 +1,15 @@
 """Small studies for the tests, and what they write."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import yaml
-from projects import ROOT
+from projects import ROOT, edit_params
+
+from headstart.data import raw_data, selection
+from headstart.params import reading
+from headstart.study import parameters, prepare
 
 NETWORK = {"name": "mlp", "units": [16, 8], "activation": "selu"}
 GRID = {
@@ -15,15 +20,43 @@ GRID = {
     "learning_rates": [0.01],
     "source_training": {"epochs": 1, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.01},
 }
+SIZES = {"train_size": 1500, "valid_size": 100, "test_size": 600}
 
 
 def values(**grid: Any) -> Any:
+    """study/params.yaml with a small grid, changed by `grid`."""
     made = yaml.safe_load((ROOT / "study/params.yaml").read_text())
-    made["dataset"] |= {"train_size": 1500, "valid_size": 100, "test_size": 600}
     made["replicas"] |= {"group_size": 2}
     made["statistics"] |= {"bootstrap_samples": 200}
     made["grid"] |= GRID | grid
     return made
+
+
+def study(**grid: Any) -> parameters.Study:
+    """The same as typed values."""
+    return parameters.parse(yaml.safe_dump(values(**grid)), "study/params.yaml")
+
+
+def data(folder: Path, **dataset: Any) -> raw_data.Raw:
+    """The few images that small studies train and test on; `folder` is data/raw/NAME."""
+    settings = reading.load(ROOT / "params.yaml").dataset
+    chosen = settings.model_copy(update={"name": folder.name} | SIZES | dataset)
+    raw, rows = selection.select(chosen, folder.parent)
+    return raw.drawn({name: rows[name] for name in ("train", "test")})
+
+
+def prepared(folder: Path, **grid: Any) -> prepare.Prepared:
+    """A small grid on those images."""
+    made = study(**grid)
+    return prepare.prepare(made.grid, made.replicas, data(folder))
+
+
+def write_parameters(root: Path, **grid: Any) -> None:
+    """Writes both files of parameters of a small study into a project's folder."""
+    (root / "study").mkdir(parents=True, exist_ok=True)
+    (root / "study/params.yaml").write_text(yaml.safe_dump(values(**grid)))
+    (root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    edit_params(root / "params.yaml", {f"dataset.{key}": str(size) for key, size in SIZES.items()})
 
 
 def digests(folder: Any) -> Any:

@@ -122,7 +122,7 @@ def show() -> None:
     """Print the table and the verdict of the workspace, from what lies in git."""
     with reported():
         from headstart import tracking
-        from headstart.data import catalogue, tasks
+        from headstart.data import catalogue, selection
         from headstart.judging import metrics, verdict
         from headstart.params import reading
         from headstart.reporting import tables, terminal
@@ -134,11 +134,8 @@ def show() -> None:
         classes = [str(name) for name in settings.tasks.target_classes]
         # Names of classes of one's own are in git only where params.yaml tells them.
         if (dataset := catalogue.DATASETS.get(settings.dataset.name)) is not None:
-            _, target = tasks.source_and_target(
-                dataset.classes,
-                dataset.aliases,
-                target_classes=settings.tasks.target_classes,
-                source_classes=settings.tasks.source_classes,
+            _, target = selection.source_and_target(
+                settings.tasks, dataset.classes, dataset.aliases
             )
             classes = list(target.names)
         decided = verdict.verdict(

@@ -10,6 +10,31 @@ class UserError(Exception):
     """Says what was wrong, where (file, key, value) and what to do next, in one or two lines."""
 
 
+class WrongValue(UserError, ValueError):
+    """A value that cannot be; who called knows in which file its key stands (`located`)."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key, self.reason = key, reason
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.reason}"
+
+
+@contextlib.contextmanager
+def located(place: str, **names: str) -> Iterator[None]:
+    """Says where a value that is refused stands.
+
+    Args:
+        place: What comes before its key, such as `params.yaml: dataset.`
+        names: What the place calls a key, where it has another name there.
+    """
+    try:
+        yield
+    except WrongValue as error:
+        raise UserError(f"{place}{names.get(error.key, error.key)}: {error.reason}") from error
+
+
 _OS_ADVICE = {
     errno.ENOSPC: "free some disk space and run the command again",
     errno.EDQUOT: "free some of your disk quota and run the command again",

@@ -17,7 +17,7 @@ class PublishedFile:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class PublishedDataset:
     """A published dataset.
 
     `files` are the training images, training labels, test images and test labels, in this order.
@@ -34,7 +34,7 @@ class Dataset:
 
 # Sizes and sums of the bytes that Zalando Research publishes; recompressed with the original
 # header they have the MD5 sums in the publisher's README.
-FASHION_MNIST = Dataset(
+FASHION_MNIST = PublishedDataset(
     name="fashion_mnist",
     files=(
         PublishedFile(
@@ -97,7 +97,7 @@ def _unverified() -> tuple[PublishedFile, PublishedFile, PublishedFile, Publishe
 
 
 # LeCun, Cortes and Burges: the database's own site refuses programs, these copies do not.
-MNIST = Dataset(
+MNIST = PublishedDataset(
     name="mnist",
     files=_unverified(),
     classes=tuple("0123456789"),
@@ -108,13 +108,13 @@ MNIST = Dataset(
 )
 
 # Clanuwat et al. 2018, "Deep Learning for Classical Japanese Literature".
-KMNIST = Dataset(
+KMNIST = PublishedDataset(
     name="kmnist",
     files=_unverified(),
     classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     sources=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
 )
 
-DATASETS: Mapping[str, Dataset] = {
+DATASETS: Mapping[str, PublishedDataset] = {
     dataset.name: dataset for dataset in (FASHION_MNIST, MNIST, KMNIST)
 }

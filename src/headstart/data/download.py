@@ -14,7 +14,7 @@ from headstart.core.artefacts import replacing, write_json
 from headstart.core.errors import UserError
 from headstart.core.masking import masked
 from headstart.data.apt import apt
-from headstart.data.catalogue import DATASETS, Dataset, PublishedFile
+from headstart.data.catalogue import DATASETS, PublishedDataset, PublishedFile
 from headstart.data.verify import Fetch, FileRefused, SourceRefused, copied, fault, say
 from headstart.data.web import TIMEOUT, web
 
@@ -32,7 +32,7 @@ class Arrival:
 
 
 def download(
-    dataset: Dataset,
+    dataset: PublishedDataset,
     sources: Sequence[str],
     folder: Path,
     *,
@@ -104,7 +104,7 @@ def download(
 
 
 def _with_trusted_sums(
-    dataset: Dataset, lock: Path | None
+    dataset: PublishedDataset, lock: Path | None
 ) -> tuple[PublishedFile, PublishedFile, PublishedFile, PublishedFile]:
     """Returns the dataset's files with the sums that the lock file holds for unknown ones."""
     known = _locked(lock).get(dataset.name, {})
@@ -143,7 +143,7 @@ def _refuse_unverifiable(source: str) -> None:
         )
 
 
-def _trust(dataset: Dataset, file: PublishedFile, part: Path, lock: Path | None) -> None:
+def _trust(dataset: PublishedDataset, file: PublishedFile, part: Path, lock: Path | None) -> None:
     """Writes the sum of a file that came over https into the lock file."""
     with part.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
@@ -185,7 +185,9 @@ def _tidied(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _nowhere(dataset: Dataset, missing: Iterable[PublishedFile], failures: Iterable[str]) -> str:
+def _nowhere(
+    dataset: PublishedDataset, missing: Iterable[PublishedFile], failures: Iterable[str]
+) -> str:
     names = ", ".join(file.name for file in missing)
     advice = (
         f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "

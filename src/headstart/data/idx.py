@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from headstart.core.errors import UserError
-from headstart.data.catalogue import Dataset
+from headstart.data.catalogue import PublishedDataset
 
 _IDX_UNSIGNED_BYTES = 0x08
 
@@ -81,7 +81,9 @@ def damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path}: {reason}; delete it and run `dvc repro` to get it anew")
 
 
-def load(dataset: Dataset, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def load(
+    dataset: PublishedDataset, folder: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns training images, training labels, test images and test labels, all uint8.
 
     Images are (n, height, width) in the published order, labels (n,).
@@ -104,7 +106,11 @@ def load(dataset: Dataset, folder: Path) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _check_pair(
-    dataset: Dataset, image_path: Path, images: np.ndarray, label_path: Path, labels: np.ndarray
+    dataset: PublishedDataset,
+    image_path: Path,
+    images: np.ndarray,
+    label_path: Path,
+    labels: np.ndarray,
 ) -> None:
     for path, array, dimensions in ((image_path, images, 3), (label_path, labels, 1)):
         if array.ndim != dimensions:

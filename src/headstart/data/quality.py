@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, WrongValue
 from headstart.core.parts import Drawn
 from headstart.data.raw_data import Raw, blocks
 
@@ -17,8 +17,9 @@ def check(raw: Raw, drawn: Mapping[str, Drawn], *, max_duplicates: int) -> list[
     """Returns warnings about the images that train, valid and test are made of.
 
     Raises:
-        UserError: More than `max_duplicates` images stand in more than one of the three, which
-            makes every accuracy a lie, or all images are blank.
+        WrongValue: More than `max_duplicates` images stand in more than one of the three, which
+            makes every accuracy a lie.
+        UserError: All images are blank.
     """
     used = {name: (raw.parts[some.raw].images, some.rows) for name, some in drawn.items()}
     warnings = []
@@ -31,9 +32,10 @@ def check(raw: Raw, drawn: Mapping[str, Drawn], *, max_duplicates: int) -> list[
         told = f"{count} images stand in more than one of train, valid and test ({shown}"
         told += "; ...)" if count > len(examples) else ")"
         if count > max_duplicates:
-            raise UserError(
-                f"params.yaml: dataset.max_duplicates: {max_duplicates}, and {told}; take them "
-                "out of the data, or raise the limit and distrust the accuracies"
+            raise WrongValue(
+                "max_duplicates",
+                f"{max_duplicates}, and {told}; take them out of the data, or raise the limit and "
+                "distrust the accuracies",
             )
         warnings.append(
             f"{told}, as dataset.max_duplicates {max_duplicates} allows: accuracies are too high"

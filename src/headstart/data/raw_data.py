@@ -1,15 +1,15 @@
 """Raw data as it lies in data/raw/, read strictly, and how it is normalised."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.core import artefacts
-from headstart.core.errors import UserError
-from headstart.core.parts import Part
+from headstart.core.errors import UserError, WrongValue
+from headstart.core.parts import Drawn, Part
 from headstart.data.catalogue import DATASETS
 from headstart.data.idx import damaged, load
 
@@ -48,6 +48,19 @@ class Raw:
     white: int = 255
     folder: Path | None = None
 
+    def drawn(self, rows: Mapping[str, Drawn]) -> "Raw":
+        """Returns the dataset with the parts that `rows` names, their images in memory."""
+        return replace(
+            self,
+            parts={
+                name: Part(
+                    np.asarray(self.parts[drawn.raw].images[drawn.rows]),
+                    np.asarray(self.parts[drawn.raw].labels[drawn.rows]),
+                )
+                for name, drawn in rows.items()
+            },
+        )
+
     def name(self, part: str, row: int) -> str:
         """Returns what a person calls one image: its file where it was one, else its position."""
         path = self.folder / FILES if self.folder else None
@@ -65,8 +78,8 @@ def read(name: str, folder: Path, *, classes: Sequence[str] | str) -> Raw:
         classes: The names of the classes in the order of their numbers, or "auto": as published.
 
     Raises:
-        UserError: A file is missing or damaged, a label is no class, or there are not as many
-            `classes` as the dataset has.
+        UserError: A file is missing or damaged, or a label is no class.
+        WrongValue: There are not as many `classes` as the dataset has.
     """
     if name in DATASETS:
         dataset = DATASETS[name]
@@ -84,9 +97,9 @@ def read(name: str, folder: Path, *, classes: Sequence[str] | str) -> Raw:
         parts = {part: _gathered(folder, part, classes=len(names)) for part in listed}
     if classes != "auto":
         if len(classes) != len(names):
-            raise UserError(
-                f"params.yaml: dataset.classes: names {len(classes)} classes, {name} has "
-                f"{len(names)}: {', '.join(names)}"
+            raise WrongValue(
+                "classes",
+                f"names {len(classes)} classes, {name} has {len(names)}: {', '.join(names)}",
             )
         if tuple(classes) != names:
             names, aliases = tuple(classes), {}

@@ -4,62 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from headstart.core.errors import UserError
-from headstart.core.parts import Drawn, Part
+from headstart.core.errors import UserError, WrongValue
+from headstart.core.parts import Drawn
 from headstart.core.seeds import generator
-
-
-def check_sizes(
-    *, train_size: int, valid_size: int, test_size: int, published_train: int, published_test: int
-) -> None:
-    """Refuses sizes that the published parts cannot fill.
-
-    Raises:
-        UserError: Names the key, the value and how many images there are.
-    """
-    left = published_train - valid_size
-    if left < 1:
-        raise UserError(
-            f"params.yaml: dataset.valid_size: {valid_size} leaves none of the {published_train} "
-            "published training images to train on; make it smaller"
-        )
-    if train_size > left:
-        raise UserError(
-            f"params.yaml: dataset.train_size: {train_size} is more than the {left} training "
-            f"images that dataset.valid_size {valid_size} leaves of {published_train}"
-        )
-    if test_size > published_test:
-        raise UserError(
-            f"params.yaml: dataset.test_size: {test_size} is more than the {published_test} "
-            "published test images"
-        )
-
-
-def split(
-    published: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    *,
-    train_size: int,
-    valid_size: int,
-    test_size: int,
-) -> dict[str, Part]:
-    """Returns `train`, `valid` and `test` in the published order, as the notebook cut them.
-
-    The first `valid_size` published training images validate, the next `train_size` train;
-    the first `test_size` published test images test. See notebook cells 9 to 13.
-
-    Args:
-        published: Training images and labels, test images and labels.
-        train_size: Number of images to train on.
-        valid_size: Number of images to validate on.
-        test_size: Number of images to test on.
-    """
-    train_images, train_labels, test_images, test_labels = published
-    valid, train = slice(0, valid_size), slice(valid_size, valid_size + train_size)
-    return {
-        "train": Part(train_images[train], train_labels[train]),
-        "valid": Part(train_images[valid], train_labels[valid]),
-        "test": Part(test_images[:test_size], test_labels[:test_size]),
-    }
 
 
 def draw(
@@ -87,19 +34,20 @@ def draw(
         seed: Keys the stratified draw.
 
     Raises:
-        UserError: A part is missing, or has not as many images; names the key.
+        WrongValue: A part is missing, or has not as many images.
+        UserError: The parts of the data are no split.
     """
     sizes = {"valid": valid_size, "train": train_size, "test": test_size}
     three = {"train", "valid", "test"} <= labels.keys()
     if how == "folders" and not three:
-        raise UserError(
-            f"params.yaml: dataset.split: folders needs train, valid and test, the data has "
-            f"{', '.join(labels)}; write published or stratified"
+        raise WrongValue(
+            "split",
+            f"folders needs train, valid and test, the data has {', '.join(labels)}; write "
+            "published or stratified",
         )
     if how != "folders" and "valid" in labels:
-        raise UserError(
-            f"params.yaml: dataset.split: {how} would mix train and valid as they are given; "
-            "write folders"
+        raise WrongValue(
+            "split", f"{how} would mix train and valid as they are given; write folders"
         )
     if how != "folders" and "all" not in labels and labels.keys() != {"train", "test"}:
         raise UserError(
@@ -141,12 +89,10 @@ def _check_count(part: str, size: float, count: int, *, pool: str, total: int, l
     of = {"all": "images", "train": "training images", "valid": "validation images"}
     there = f"{total} {of.get(pool, 'test images')}"
     if count < 1:
-        raise UserError(f"params.yaml: dataset.{part}_size: {size} of the {there} is no image")
+        raise WrongValue(f"{part}_size", f"{size} of the {there} is no image")
     if count > left:
         taken = f", of which other parts take {total - left}" if left < total else ""
-        raise UserError(
-            f"params.yaml: dataset.{part}_size: {size} is more than there are: {there}{taken}"
-        )
+        raise WrongValue(f"{part}_size", f"{size} is more than there are: {there}{taken}")
 
 
 def _stratified(labels: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, WrongValue
 from headstart.core.parts import Part
 
 
@@ -15,6 +15,10 @@ class Task:
 
     numbers: tuple[int, ...]
     names: tuple[str, ...]
+
+
+class NoSourceTask(WrongValue):
+    """The target task leaves too few classes for a source task."""
 
 
 def source_and_target(
@@ -30,27 +34,27 @@ def source_and_target(
     source labels the order of the dataset's numbers or of the list.
 
     Raises:
-        UserError: A class does not exist, is named twice or stands in both tasks, or no two
+        WrongValue: A class does not exist, is named twice or stands in both tasks, or no two
             classes are left for the source task.
     """
-    target = _numbers(names, aliases, target_classes, key="tasks.target_classes")
+    target = _numbers(names, aliases, target_classes, key="target_classes")
     if source_classes == "none":
         source: tuple[int, ...] = ()
     elif source_classes == "others":
         source = tuple(number for number in range(len(names)) if number not in target)
         if len(source) < 2:
-            raise UserError(
-                f"params.yaml: tasks.target_classes: {list(target_classes)} leaves {len(source)} "
-                f"of the {len(names)} classes for the source task; leave at least two, or "
-                "bring a network (source_training.from, with tasks.source_classes: none)"
+            raise NoSourceTask(
+                "target_classes",
+                f"{list(target_classes)} leaves {len(source)} of the {len(names)} classes for the "
+                "source task; leave at least two",
             )
     else:
-        source = _numbers(names, aliases, source_classes, key="tasks.source_classes")
+        source = _numbers(names, aliases, source_classes, key="source_classes")
     both = [names[number] for number in source if number in target]
     if both:
-        raise UserError(
-            f"params.yaml: tasks.source_classes: {', '.join(both)} is a target class too; "
-            "name each class in one of the two tasks"
+        raise WrongValue(
+            "source_classes",
+            f"{', '.join(both)} is a target class too; name each class in one of the two tasks",
         )
     return tuple(
         Task(numbers=numbers, names=tuple(names[number] for number in numbers))
@@ -68,9 +72,9 @@ def _numbers(
         number = by_name.get(entry.casefold()) if isinstance(entry, str) else entry
         if number is None or not 0 <= number < len(names):
             known = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-            raise UserError(f"params.yaml: {key}: there is no class {entry!r}; there are {known}")
+            raise WrongValue(key, f"there is no class {entry!r}; there are {known}")
         if number in numbers:
-            raise UserError(f"params.yaml: {key}: {names[number]} is named twice")
+            raise WrongValue(key, f"{names[number]} is named twice")
         numbers.append(number)
     return tuple(numbers)
 

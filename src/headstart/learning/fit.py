@@ -14,7 +14,7 @@ from headstart.core import digits, seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.learning import networks
-from headstart.params.sections import Cnn, Mlp, Training
+from headstart.params.sections import Cnn, Mlp, TrainingSettings
 
 # One call into the graph runs this many steps: most of what `fit` costs is between steps.
 _STEPS_PER_EXECUTION = 64
@@ -101,7 +101,7 @@ def train_new(
     network: Mlp | Cnn,
     units: int,
     activation: str,
-    settings: Training,
+    settings: TrainingSettings,
     seed: int,
     task: str,
     on_epoch: OnEpoch,

@@ -9,6 +9,8 @@ from pydantic import (
     PlainValidator,
 )
 
+from headstart.core.errors import WrongValue
+
 # Bounds that no honest run reaches: they catch a slip of the keyboard before it costs a day.
 _MOST_EPOCHS = 100_000
 
@@ -187,11 +189,11 @@ Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Classes = Annotated[tuple[int | str, ...], PlainValidator(distinct_classes)]
 
 
-class Refused(ValueError):
+class Refused(WrongValue):
     """A value that only another value makes impossible."""
 
     def __init__(self, key: str, value: Any, allowed: str) -> None:
-        super().__init__(f"{key}: {shown(value)} is not allowed here; expected {allowed}")
+        super().__init__(key, f"{shown(value)} is not allowed here; expected {allowed}")
 
 
 def shown(value: Any) -> str:

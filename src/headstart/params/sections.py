@@ -17,7 +17,6 @@ from headstart.params.fields import (
     Classes,
     Epochs,
     Fraction,
-    Images,
     LearningRate,
     Number,
     Optimizer,
@@ -49,16 +48,6 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    """A published dataset in its published order, as the study takes it."""
-
-    name: Literal["fashion_mnist"]
-    sources: Annotated[tuple[str, ...], Field(min_length=1)]
-    train_size: Images
-    valid_size: Images
-    test_size: Images
-
-
-class ProjectDataset(Section):
     """Which images, where they come from, and how many go into each part."""
 
     name: Literal["fashion_mnist", "mnist", "kmnist", "digits", "own"]
@@ -110,7 +99,7 @@ class Cnn(Section):
     activation: Activation
 
 
-class Training(Section):
+class TrainingSettings(Section):
     """The budget and the optimiser of one training."""
 
     epochs: Epochs
@@ -119,7 +108,7 @@ class Training(Section):
     learning_rate: LearningRate
 
 
-class SourceTraining(Training):
+class SourceTrainingSettings(TrainingSettings):
     """How the source network comes about: trained here, or a network that exists, cut."""
 
     from_: Annotated[str | None, PlainValidator(own_network), Field(alias="from")]
@@ -135,7 +124,7 @@ class Overrides(Section):
     optimizer: Optimizer | None = None
     learning_rate: LearningRate | None = None
 
-    def applied_to(self, training: Training) -> Training:
+    def applied_to(self, training: TrainingSettings) -> TrainingSettings:
         """Returns `training` with the values that are overridden here."""
         return training.model_copy(update=self.model_dump(exclude_none=True))
 
@@ -168,11 +157,11 @@ class Params(Section):
     """All of `params.yaml`."""
 
     seed: Seed
-    dataset: ProjectDataset
+    dataset: Dataset
     tasks: Tasks
     network: Annotated[Mlp | Cnn, Field(discriminator="name")]
-    source_training: SourceTraining
-    target_training: Training
+    source_training: SourceTrainingSettings
+    target_training: TrainingSettings
     train_b: TrainB
     transfer: Transfer
     evaluate: Evaluate
@@ -206,12 +195,12 @@ class Params(Section):
         return self
 
     @property
-    def baseline_training(self) -> Training:
+    def baseline_training(self) -> TrainingSettings:
         """The baseline's budget and optimiser, overrides applied."""
         return self.train_b.overrides.applied_to(self.target_training)
 
     @property
-    def transfer_training(self) -> Training:
+    def transfer_training(self) -> TrainingSettings:
         """The transfer's budget and optimiser, overrides applied."""
         return self.transfer.overrides.applied_to(self.target_training)
 
@@ -261,8 +250,8 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in found.items()}
 
 
-def _training(training: Training) -> dict[str, Any]:
-    if not isinstance(training, SourceTraining):
+def _training(training: TrainingSettings) -> dict[str, Any]:
+    if not isinstance(training, SourceTrainingSettings):
         return training.model_dump()
     if training.from_ is None:
         return training.model_dump(exclude={"from_", "layer", "input_range"})

@@ -15,7 +15,7 @@ import numpy as np
 from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
-from headstart.data import catalogue, own, raw_data, splits, tasks
+from headstart.data import catalogue, own, raw_data, selection, tasks
 from headstart.learning.kinds import weights
 from headstart.params import reading, sections
 from headstart.project import cache
@@ -65,23 +65,8 @@ def check(root: Path) -> Report:
     if found is None:
         return report
     classes, aliases, labels, shape = found
-    both = report.attempt(
-        tasks.source_and_target,
-        classes,
-        aliases,
-        target_classes=settings.tasks.target_classes,
-        source_classes=settings.tasks.source_classes,
-    )
-    chosen = settings.dataset
-    drawn = report.attempt(
-        splits.draw,
-        labels,
-        how=chosen.split,
-        train_size=chosen.train_size,
-        valid_size=chosen.valid_size,
-        test_size=chosen.test_size,
-        seed=chosen.split_seed,
-    )
+    both = report.attempt(selection.source_and_target, settings.tasks, classes, aliases)
+    drawn = report.attempt(selection.draw, settings.dataset, labels)
     if both is None or drawn is None:
         return report
     images = {}
@@ -120,7 +105,7 @@ def _data(
 ) -> tuple[Sequence[str], Mapping[str, str], Mapping[str, np.ndarray], tuple[int, ...]]:
     """Returns classes, aliases, labels by raw part, and the shape of an image."""
     chosen = settings.dataset
-    folder = root / "data/raw" / chosen.name
+    folder = root / selection.RAW / chosen.name
     if chosen.path is not None:
         seen = own.look(root / chosen.path)
         if chosen.classes != "auto" and sorted(chosen.classes) != sorted(seen.classes):
@@ -140,7 +125,7 @@ def _data(
         labels = {part: np.repeat(order, counts) for part, counts in seen.counts.items()}
         aliases: Mapping[str, str] = {}
     elif folder.exists():
-        raw = raw_data.read(chosen.name, folder, classes=chosen.classes)
+        raw = selection.read(chosen, root / selection.RAW)
         classes, aliases = list(raw.classes), raw.aliases
         labels = {name: part.labels for name, part in raw.parts.items()}
         shape = next(iter(raw.parts.values())).images.shape[1:]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, located
 from headstart.data import catalogue, own, tasks
 from headstart.params import reading, yaml_text
 
@@ -111,9 +111,10 @@ def create(
     if not sources:
         few = len(found.classes) - len(wanted) < 2
         sources = "none" if source_model is not None and few else "others"
-    source_task, target_task = tasks.source_and_target(
-        found.classes, found.aliases, target_classes=wanted, source_classes=sources
-    )
+    with located("", target_classes="--target", source_classes="--source"):
+        source_task, target_task = tasks.source_and_target(
+            found.classes, found.aliases, target_classes=wanted, source_classes=sources
+        )
     values = _values(found, target_task, source_task, sources, source_model, layer)
     with _fresh(folder) as new:
         template = _template()

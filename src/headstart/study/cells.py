@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from headstart.core.parts import Part
-from headstart.data import raw_data, tasks
+from headstart.data import tasks
+from headstart.data.raw_data import Raw, normalise
 from headstart.judging.answers import answered_classes
 from headstart.learning import networks, replicas
 from headstart.params import sections
@@ -30,17 +31,17 @@ class Data:
     target_test: Part
 
 
-def data(parts: Mapping[str, Part], question: plan.Question) -> Data:
-    """Returns the question's data, cut from the raw `train` and `test` parts (uint8)."""
+def data(raw: Raw, question: plan.Question) -> Data:
+    """Returns the question's data, cut from the parts `train` and `test` of the raw data."""
 
     def cut(name: str) -> Part:
         part = plan.shifted(
-            tasks.cut(parts[name], question.target),
+            tasks.cut(raw.parts[name], question.target),
             shift=question.shift,
             task=question.name,
             name=name,
         )
-        return Part(raw_data.normalise(part.images), part.labels)
+        return Part(normalise(part.images, white=raw.white), part.labels)
 
     return Data(target_train=cut("train"), target_test=cut("test"))
 
@@ -189,7 +190,7 @@ class Bench:
 
 def bench(
     group: plan.Group,
-    parts: Mapping[str, Part],
+    raw: Raw,
     grid: Grid,
     source: Callable[[plan.SourceGroup], Weights],
     threads: int,
@@ -198,13 +199,13 @@ def bench(
 
     Args:
         group: One of them.
-        parts: Raw `train` and `test` (uint8).
+        raw: The parts `train` and `test`.
         grid: The parameters.
         source: Gives source networks' stacked weights.
         threads: Networks trained at the same time.
     """
     question = group.question
-    return Bench(question, group.network, data(parts, question), grid, source, threads)
+    return Bench(question, group.network, data(raw, question), grid, source, threads)
 
 
 def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
@@ -273,20 +274,20 @@ def _rates(group: plan.Group) -> np.ndarray:
 
 
 def train_sources(
-    group: plan.SourceGroup, parts: Mapping[str, Part], grid: Grid, threads: int
+    group: plan.SourceGroup, raw: Raw, grid: Grid, threads: int
 ) -> dict[str, np.ndarray]:
     """Trains source networks and returns their stacked weights as they are kept.
 
     Args:
         group: Which ones.
-        parts: Raw `train` (uint8).
+        raw: The part `train`.
         grid: The parameters.
         threads: Networks trained at the same time.
     """
     name = f"source of {group.question.name}"
     settings = grid.source_training
-    train = tasks.cut(parts["train"], group.question.source)
-    images = raw_data.normalise(train.images)
+    train = tasks.cut(raw.parts["train"], group.question.source)
+    images = normalise(train.images, white=raw.white)
     model = _model(group.network, images.shape[1:], group.question.source)
     initial, orders = [], []
     for seed in group.seeds:

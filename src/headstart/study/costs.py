@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from headstart.judging.cost import Work
-from headstart.params.sections import Cnn, Mlp, Training
+from headstart.params.sections import Cnn, Mlp, TrainingSettings
 from headstart.study import plan
 from headstart.study.parameters import Grid
 from headstart.transfer.strategies import ON_FEATURES, TRANSFERRED
@@ -98,7 +98,7 @@ def cost(
     )
 
 
-def source(settings: Training, form: Shape, *, images: int) -> Work:
+def source(settings: TrainingSettings, form: Shape, *, images: int) -> Work:
     """Returns one source training, as far as its cost goes."""
     return Work(
         backbone_flops=form.backbone_flops,

@@ -9,6 +9,7 @@ from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.data import tasks
 from headstart.study import plan, run
+from headstart.study.prepare import Prepared
 
 
 def export(runner: run.Runner, name: str, path: Path) -> None:
@@ -18,7 +19,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     head last; `subset` and `validation`, the positions of the labels that train and validate;
     `order`, the positions of every batch, filled up with -1; `train_images`, `train_labels`,
     `test_images`, `test_labels` (uint8); `answers`, what we got on the test images, where the
-    cell is trained already; `about`, JSON with network, optimiser, learning rate and
+    cell is trained already; `about`, JSON with network, optimiser, learning rate, white and
     `frozen_steps`, the first updates that leave all but the head alone.
 
     Args:
@@ -36,7 +37,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     parts = {}
     for which in ("train", "test"):
         cut = plan.shifted(
-            tasks.cut(runner.prepared.parts[which], group.question.target),
+            tasks.cut(runner.prepared.data.parts[which], group.question.target),
             shift=group.question.shift,
             task=group.question.name,
             name=which,
@@ -46,6 +47,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     about = {
         "cell": name,
         "classes": group.question.target.names,
+        "white": runner.prepared.data.white,
         "network": group.network.model_dump(),
         "optimizer": runner.prepared.grid.optimizer,
         "learning_rate": group.learning_rate,
@@ -68,7 +70,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def find(prepared: run.Prepared, name: str) -> tuple[plan.Group, int]:
+def find(prepared: Prepared, name: str) -> tuple[plan.Group, int]:
     """Returns the group that holds the cell of this name, and its seed.
 
     Where learning rates are searched, the group with the first of them.
@@ -76,11 +78,9 @@ def find(prepared: run.Prepared, name: str) -> tuple[plan.Group, int]:
     Raises:
         UserError: The grid has no such cell.
     """
-    task, shift, network, training, labels, arm, seed = plan.parse_cell(name)
-    row = plan.Row(task, shift, network, training, labels, arm)
-    if seed < prepared.grid.seeds:
-        for group in prepared.groups:
-            if group.row == row and seed in group.seeds:
+    for group in prepared.groups:
+        for seed in group.seeds:
+            if name == f"{group.row.name}/seed={seed}" and seed < prepared.grid.seeds:
                 return group, seed
     example = prepared.groups[0].row.name
     raise UserError(

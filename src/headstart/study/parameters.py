@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, PlainValidator, model_validator
 
 from headstart.params import fields, reading, sections
 from headstart.params.fields import BatchSize, Fraction, LearningRate, Number, Optimizer, Whole
-from headstart.params.sections import Cnn, Dataset, Mlp, Training
+from headstart.params.sections import Cnn, Mlp, TrainingSettings
 from headstart.transfer.strategies import BASELINE
 
 ALL = "all"
@@ -37,6 +37,13 @@ def _target_tasks(value: Any) -> tuple[Classes, ...] | str:
     if twice:
         raise ValueError(f"names the task {list(twice[0])} more than once")
     return checked
+
+
+def _source_classes(value: Any) -> str | tuple[int | str, ...]:
+    # Unlike the pipeline's, the study's source networks are always trained.
+    if isinstance(value, str) and value != "others":
+        raise ValueError("is not allowed; allowed are others, or a list of two or more classes")
+    return fields.others_or_classes(value)
 
 
 def _as_tuple(value: Any) -> Any:
@@ -107,7 +114,7 @@ class Grid(sections.Section):
         tuple[tuple[int | str, ...], ...] | Literal["all_pairs"], PlainValidator(_target_tasks)
     ]
     source_classes: Annotated[
-        Literal["others"] | tuple[int | str, ...], PlainValidator(fields.others_or_classes)
+        Literal["others"] | tuple[int | str, ...], PlainValidator(_source_classes)
     ]
     networks: Annotated[
         tuple[Annotated[Mlp | Cnn, Field(discriminator="name")], ...], Field(min_length=1)
@@ -123,7 +130,7 @@ class Grid(sections.Section):
     learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1)]
     validation_share: Fraction
     frozen_fraction: Fraction
-    source_training: Training
+    source_training: TrainingSettings
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -146,7 +153,6 @@ class Grid(sections.Section):
 class Study(sections.Section):
     """All of `study/params.yaml`."""
 
-    dataset: Dataset
     engine: Literal["local", "ray"]
     replicas: Replicas
     statistics: Statistics

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headstart.core import seeds
-from headstart.core.errors import UserError
+from headstart.core.errors import WrongValue
 from headstart.core.parts import Part
-from headstart.data.catalogue import Dataset
 from headstart.data.tasks import Task, source_and_target
 from headstart.params.sections import Cnn, Mlp
 from headstart.study.parameters import ALL, ALL_PAIRS, Budget, Grid, network_labels
-from headstart.transfer.strategies import BASELINE
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
 _SHIFT_SEED = 0
@@ -108,31 +106,38 @@ class Group:
         return SourceGroup(self.question, self.network, self.row.network, self.seeds)
 
 
-def questions(grid: Grid, dataset: Dataset) -> tuple[Question, ...]:
+def questions(
+    grid: Grid, classes: Sequence[str], aliases: Mapping[str, str]
+) -> tuple[Question, ...]:
     """Returns the grid's target tasks, each with its source task, times its shifts.
 
+    Args:
+        grid: The parameters.
+        classes: The names of the data's classes 0, 1, ...
+        aliases: Other spellings, to those names.
+
     Raises:
-        UserError: A class does not exist, or too few classes are left for the source task.
+        WrongValue: A class does not exist, or too few classes are left for the source task.
     """
     wanted: Sequence[Sequence[int | str]]
     if grid.target_tasks == ALL_PAIRS:
-        wanted = list(itertools.combinations(dataset.classes, 2))
+        wanted = list(itertools.combinations(classes, 2))
     else:
         wanted = [task for task in grid.target_tasks if not isinstance(task, str)]
-    found = []
-    for classes in wanted:
+    asked = []
+    for target_classes in wanted:
         source, target = source_and_target(
-            dataset.classes,
-            dataset.aliases,
-            target_classes=classes,
+            classes,
+            aliases,
+            target_classes=target_classes,
             source_classes=grid.source_classes,
         )
-        found += [Question(source, target, shift) for shift in grid.shifts]
-    names = [(question.name, question.shift) for question in found]
-    twice = next((name for name, _ in names if names.count((name, _)) > 1), None)
+        asked += [Question(source, target, shift) for shift in grid.shifts]
+    names = [question.name for question in asked]
+    twice = [name for name in names if names.count(name) > len(grid.shifts)]
     if twice:
-        raise UserError(f"target_tasks: the task {twice} stands there twice")
-    return tuple(found)
+        raise WrongValue("target_tasks", f"the task {twice[0]} stands there twice")
+    return tuple(asked)
 
 
 def label_budgets(
@@ -147,28 +152,30 @@ def label_budgets(
         task: Its name, for messages.
 
     Raises:
-        UserError: A budget is above the data, has no label for some class, or stands there twice.
+        WrongValue: A budget is above the data, has no label for some class, or stands there twice.
     """
-    found = []
+    budgets = []
     for entry in grid.labels:
         labels = available if entry == ALL else int(entry)
         if labels > available:
-            raise UserError(
-                f"labels: {labels} is more than the {available} training images of {task}; "
-                "make it smaller, write all, or raise dataset.train_size"
+            raise WrongValue(
+                "labels",
+                f"{labels} is more than the {available} training images of {task}; make it "
+                "smaller, write all, or raise dataset.train_size",
             )
         validation = validation_labels(grid, labels)
         if labels - validation < classes or (len(grid.learning_rates) > 1 and validation < 1):
-            raise UserError(
-                f"labels: {labels} is too small for the {classes} classes of {task}: at least one "
-                "label a class has to train (and one to validate where learning rates are searched)"
+            raise WrongValue(
+                "labels",
+                f"{labels} is too small for the {classes} classes of {task}: at least one label a "
+                "class has to train (and one to validate where learning rates are searched)",
             )
-        found.append((labels, validation))
-    if len({labels for labels, _ in found}) < len(found):
-        raise UserError(
-            f"labels: all is {available} for {task}, which stands there as a number too"
+        budgets.append((labels, validation))
+    if len({labels for labels, _ in budgets}) < len(budgets):
+        raise WrongValue(
+            "labels", f"all is {available} for {task}, which stands there as a number too"
         )
-    return tuple(sorted(found))
+    return tuple(sorted(budgets))
 
 
 def validation_labels(grid: Grid, labels: int) -> int:
@@ -284,27 +291,6 @@ def groups(
         ):
             row = Row(question.name, question.shift, label, str(budget), labels, arm)
             yield Group(row, question, network, budget, rate, chosen, validation)
-
-
-def parse_cell(text: str) -> tuple[str, int, str, str, int, str, int]:
-    """Returns task, shift, network, training, labels, arm and seed of a cell's name.
-
-    Raises:
-        UserError: The text is not `task[/shift=S]/network/training/labels=N/arm/seed=S`.
-    """
-    parts = text.split("/")
-    shift = 0
-    try:
-        if parts[1].startswith("shift="):
-            shift = int(parts.pop(1).removeprefix("shift="))
-        task, network, training, labels, arm, seed = parts
-        number = int(labels.removeprefix("labels="))
-        return task, shift, network, training, number, arm, int(seed.removeprefix("seed="))
-    except (ValueError, IndexError) as error:
-        raise UserError(
-            f"{text}: is not the name of a cell; expected "
-            f"sandal_shirt/mlp/steps=2000/labels=10/{BASELINE}/seed=0, as in cells.csv"
-        ) from error
 
 
 def trains_in_span(network: Mlp | Cnn, optimizer: str, *, images: int, pixels: int) -> bool:

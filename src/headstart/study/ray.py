@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headstart.core import runtime
 from headstart.core.errors import UserError
-from headstart.study import plan, run, store
+from headstart.study import plan, store
+from headstart.study.prepare import Prepared
 from headstart.transfer.strategies import TRANSFERRED
 
 if TYPE_CHECKING:
     from headstart.study.cells import Bench, Weights
-    from headstart.study.run import Arrays, Prepared, Runner
+    from headstart.study.run import Arrays, Runner
 
 # A group is given up after so many workers died over it.
 _RETRIES = 5
@@ -38,7 +40,7 @@ class Study:
     """
 
     name: str
-    prepared: "Prepared"
+    prepared: Prepared
     code: Mapping[str, str]
     libraries: Mapping[str, str]
 
@@ -195,7 +197,7 @@ def _train_group(study: Study, group: plan.Group, sources: "Arrays | None") -> "
     if _bench is None or _bench[0] != study.name or not _bench[1].serves(group):
         _bench = None
         own = cells.bench(
-            group, prepared.parts, prepared.grid, _given.__getitem__, prepared.replicas.threads
+            group, prepared.data, prepared.grid, _given.__getitem__, prepared.replicas.threads
         )
         _bench = study.name, own
     _given.clear()
@@ -209,7 +211,7 @@ def _train_sources(study: Study, group: plan.SourceGroup) -> "tuple[Arrays, str]
     from headstart.study import cells
 
     prepared = study.prepared
-    arrays = cells.train_sources(group, prepared.parts, prepared.grid, prepared.replicas.threads)
+    arrays = cells.train_sources(group, prepared.data, prepared.grid, prepared.replicas.threads)
     return arrays, store.machine()
 
 
@@ -232,6 +234,4 @@ def _begin(study: Study) -> None:
     _start(study.prepared.replicas.threads)
 
 
-@functools.cache
-def _start(threads: int) -> None:
-    run.start(threads)
+_start = functools.cache(runtime.fix_for_replicas)

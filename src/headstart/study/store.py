@@ -11,15 +11,26 @@ import json
 import os
 import platform
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headstart.core import artefacts, code, runtime
+from headstart.data.raw_data import Raw
 
 FOLDER = Path(".headstart/study")
+CANNOT_ACT = {
+    "core/artefacts.py": "reads and writes files; what they hold is in the keys",
+    "core/errors.py": "words alone",
+    "data/catalogue.py": "the images and labels are in the keys, wherever they come from",
+    "data/idx.py": "the same",
+    "learning/fit.py": "trains the pipeline's networks; replicas train the study's",
+    "learning/pretrained.py": "cuts networks from elsewhere, for the pipeline",
+}
+"""What trainings reach and their bytes do not depend on, with the reason."""
+
 # The libraries that compute; another version may round differently.
 _LIBRARIES = ("numpy", "tensorflow", "keras")
 
@@ -68,19 +79,20 @@ class Store:
         return self.folder / key[:2] / f"{key}.npz"
 
 
-def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
+def common(data: Raw, *, threads: int) -> dict[str, Any]:
     """Returns what fixes the bytes of every group.
 
     Args:
-        arrays: The raw data.
+        data: The parts that train and test.
         threads: Threads a group.
     """
-    data = hashlib.sha256()
-    for array in arrays:
-        data.update(f"{array.shape} {array.dtype}".encode())
-        data.update(np.ascontiguousarray(array).data)
+    digest = hashlib.sha256(str(data.white).encode())
+    for part in data.parts.values():
+        for array in (part.images, part.labels):
+            digest.update(f"{array.shape} {array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
     return {
-        "data": data.hexdigest(),
+        "data": digest.hexdigest(),
         "code": numeric_code(),
         "libraries": libraries(),
         "threads": threads,
@@ -92,7 +104,9 @@ def common(*, arrays: Sequence[np.ndarray], threads: int) -> dict[str, Any]:
 
 def numeric_code() -> dict[str, str]:
     """Returns the hashes of the modules whose code decides what a training computes."""
-    return code.hashes(code.reached(code.LIBRARY / "study/cells.py") | {"study/cells.py"})
+    roots = {"study/cells.py", "core/runtime.py"}
+    reached = code.reached(*(code.LIBRARY / root for root in roots))
+    return code.hashes((reached | roots) - CANNOT_ACT.keys())
 
 
 def libraries() -> dict[str, str]:

@@ -12,6 +12,7 @@ import yaml
 from mlflow.entities import Metric
 
 from headstart.core.errors import UserError
+from headstart.params import reading
 from headstart.tracking import identity, revisions
 from headstart.tracking.labbook import LabBook
 from headstart.tracking.labbook import now as _now
@@ -39,7 +40,10 @@ def publish(root: Path, section: str) -> tuple[str, bool]:
             f"{folder}: {', '.join(missing)} is not there; `dvc repro study/dvc.yaml` makes it"
         )
     values = yaml.safe_load((root / _PARAMETERS).read_text(encoding="utf-8"))
-    chosen = {key: values[key] for key in ("dataset", "replicas", "statistics", section)}
+    dataset = reading.load(root / "params.yaml").dataset
+    chosen = {key: values[key] for key in ("replicas", "statistics", section)}
+    # How the images got there changes nothing that was trained on them.
+    chosen["dataset"] = dataset.model_dump(exclude={"path", "sources", "image_size"})
     key = identity.digest(
         {
             "parameters": chosen,

@@ -9,7 +9,7 @@ from headstart.core import seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.learning import fit, networks, pretrained
-from headstart.params.sections import Cnn, Mlp, Training
+from headstart.params.sections import Cnn, Mlp, TrainingSettings
 from headstart.transfer import strategies
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
@@ -102,7 +102,7 @@ def train_grafted(
     network: Mlp | Cnn | None,
     units: int,
     activation: str,
-    settings: Training,
+    settings: TrainingSettings,
     strategy: str,
     frozen_fraction: float,
     unfrozen_learning_rate: float,
