@@ -29,10 +29,10 @@ export PATH="$PWD/.venv/bin:$PATH"
 # MLflow would take ten seconds to say the same in forty lines.
 if [ "$store$model" = sqlite:///mlflow.dbmodels:/headstart-target@champion ] &&
     ! "$python" - <<'END' 2>/dev/null
-import sqlite3
-book = sqlite3.connect("file:mlflow.db?mode=ro", uri=True)
-question = "SELECT 1 FROM registered_model_aliases WHERE name = ? AND alias = ?"
-raise SystemExit(not book.execute(question, ("headstart-target", "champion")).fetchone())
+from pathlib import Path
+from headstart.tracking import private
+book = Path("mlflow.db").resolve()
+raise SystemExit(not private.has_alias(book, name="headstart-target", alias="champion"))
 END
 then
     say 'no model is registered yet. With a committed run: headstart register'

@@ -93,3 +93,15 @@ def test_no_letter_of_a_query_is_shown_whatever_else_is_in_it(query: str) -> Non
 @given(st.text())
 def test_any_text_is_taken(text: str) -> None:
     assert masked(masked(text)) == masked(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("failed for me:se/cret (x)", "failed for *** (x)"),
+        ("at http://me:se/cret@host:5000/x", "at http://***@host:5000/x"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_credentials_of_the_address_are_hidden_wherever_they_stand(text: str, shown: str) -> None:
+    assert masked(text, address="http://me:se/cret@host:5000") == shown

@@ -113,7 +113,7 @@ def test_history_with_commits_of_all_days_is_published_whole(
     done = tracking.publish_all(root)
     written = {name for name, summary in done.items() if not isinstance(summary, str)}
     assert written == {"main", "other", "first-run"}
-    assert "dvc.lock cannot be read" in str(done["damaged"])
+    assert "damaged: dvc.lock, line 2" in str(done["damaged"])
     assert "has no rows of source" in str(done["cut"])
     assert "dataset: is missing" in str(done["keyless"])
     assert states(root) == [("FINISHED", "active")] * 12

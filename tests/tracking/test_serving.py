@@ -182,7 +182,7 @@ def test_model_in_the_registry_tells_where_it_comes_from(registered: Project) ->
     assert tags["headstart.model"] in registered.read("dvc.lock")
     assert tags["headstart.verdict"] == registered.record["comparison"]["verdict"]
     run = client.get_run(version.run_id)
-    assert run.data.tags["headstart.key"] == tags["headstart.learning.fit"]
+    assert run.data.tags["headstart.key"] == tags["headstart.training"]
     assert run.info.status == "FINISHED"
     place = client.get_model_version_download_uri("headstart-target", version.version)
     if place.startswith("models:/"):

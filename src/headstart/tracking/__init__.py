@@ -4,6 +4,7 @@ The only package that knows MLflow. Importing it costs nothing: MLflow itself is
 child process (`recorder`, `publisher`) or when something is published.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from headstart.tracking.store import address, project_root
 
 if TYPE_CHECKING:
     from headstart.tracking.labbook import Summary
+
+# Read by MLflow when it is imported, wherever in this folder that happens first.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
 
 __all__ = [
     "address",
@@ -58,6 +63,6 @@ def publish_all(root: Path) -> "dict[str, Summary | str]":
 
 def published(root: Path) -> bool:
     """Tells, without importing MLflow, whether the store has the workspace as it is now."""
-    from headstart.tracking import seen
+    from headstart.tracking import last_publication
 
-    return seen.unchanged(root, uri=address(root))
+    return last_publication.unchanged(root, uri=address(root))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError
-from headstart.tracking import revisions, seen, states
+from headstart.tracking import entries, last_publication, revisions, states
 from headstart.tracking.identity import STAGES, TrainingRun
-from headstart.tracking.labbook import LabBook, Summary, now, points
+from headstart.tracking.labbook import LabBook, Summary
 from headstart.tracking.provenance import process, provenance
 from headstart.tracking.store import address
 
@@ -24,7 +24,7 @@ def publish(root: Path, *, rev: str | None = None) -> Summary:
     uri = address(root)
     summary = LabBook(uri).publish(state, provenance(root, files))
     if rev is None:
-        seen.remember(root, uri=uri, run_ids=summary.run_ids)
+        last_publication.remember(root, uri=uri, run_ids=summary.run_ids)
     return summary
 
 
@@ -53,12 +53,12 @@ def serve(wait: Callable[[], Message], poll: Callable[[], Message]) -> dict[str,
         return {}
     files = revisions.Workspace(root)
     summary = book.publish(states.read(files, finished=False), provenance(root, files))
-    seen.remember(root, uri=first["address"], run_ids=summary.run_ids)
+    last_publication.remember(root, uri=first["address"], run_ids=summary.run_ids)
     return {"written": summary.written, "run_ids": summary.run_ids}
 
 
 def _record(
-    book: "LabBook",
+    book: LabBook,
     first: Message,
     *,
     root: Path,
@@ -76,7 +76,7 @@ def _record(
             while True:
                 messages.append(poll())
         epochs = [message["numbers"] for message in messages if message["do"] == "epoch"]
-        book.points(run_id, points(epochs, stamp=now()))
+        book.points(run_id, entries.curves(epochs, stamp=entries.now()))
         ends = [message["status"] for message in messages if message["do"] == "end"]
         if not ends:
             continue

@@ -3,20 +3,15 @@
 import contextlib
 import importlib.metadata
 import json
-import logging
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import mlflow
 import numpy as np
-import requests
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -25,11 +20,12 @@ from mlflow.types.schema import Array, ColSpec, DataType, Schema, TensorSpec
 from headstart import serving
 from headstart.core import artefacts
 from headstart.core.errors import UserError
-from headstart.core.masking import masked
 from headstart.judging import verdict
-from headstart.params import reading
-from headstart.tracking import identity, publication, revisions, states
-from headstart.tracking.store import StoreError, address, database
+from headstart.params import reading, yaml_text
+from headstart.project import dvc
+from headstart.tracking import identity, private, publication, revisions, states
+from headstart.tracking.connection import Connection
+from headstart.tracking.store import address
 
 NAME = "headstart-target"
 CHAMPION = "champion"
@@ -39,7 +35,6 @@ _REQUIREMENTS = ("keras", "mlflow", "numpy", "pydantic", "pyyaml", "tensorflow")
 _STAGES = {stage.arm: name for name, stage in identity.STAGES.items()}
 # Where what git does not know could have changed the model.
 _SOURCES = ("src", "stages", "params.yaml", "dvc.yaml", "dvc.lock", "metrics")
-_LOCK_SECONDS = 120
 _ABOUT = (
     "The target task's classifier, registered by `headstart register`. Takes raw images (uint8, "
     "0 to 255), one or many. The alias `champion` is the one that `make serve` serves."
@@ -92,9 +87,9 @@ def register(root: Path, *, force: bool = False) -> Registration:
         run_id=runs[_STAGES[arm]],
         alpha=reading.load(root / "params.yaml").evaluate.alpha,
     )
-    uri = address(root)
-    with _reached(uri):
-        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    store = Connection(address(root))
+    with store.held():
+        client = store.client
         version = _version(client, training.model)
         new = version is None
         if version is None:
@@ -143,28 +138,20 @@ def _committed(root: Path) -> str:
 
 def _stale(root: Path) -> list[str]:
     """Returns the stages of the pipeline, not of the study, that `dvc status` names."""
-    command = [sys.executable, "-m", "dvc", "status", "--json", "dvc.yaml"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    try:
-        return sorted(json.loads(done.stdout))
-    except ValueError:
-        raise UserError(
-            f"`dvc status` failed: {done.stderr.strip() or done.stdout.strip()}"
-        ) from None
+    return sorted(json.loads(dvc.run(root, "status", "--json", "dvc.yaml")))
 
 
 def _tags(
     root: Path, state: identity.State, training: identity.TrainingRun, *, arm: str, commit: str
 ) -> dict[str, str]:
     """Returns where the model comes from: model, verdict, data and code."""
-    import yaml
-
-    stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    lock = (root / "dvc.lock").read_text(encoding="utf-8")
+    stages = yaml_text.written_by_dvc(lock, "dvc.lock")["stages"]
     return {
         "headstart.model": training.model,
         "headstart.arm": arm,
         "headstart.verdict": str(state.metrics["comparison"]["verdict"]),
-        "headstart.learning.fit": training.key,
+        "headstart.training": training.key,
         "headstart.comparison": state.key,
         "headstart.test_accuracy": f"{state.metrics[arm]['accuracy']:.6f}",
         "dataset.name": str(state.params["dataset.name"]),
@@ -182,22 +169,6 @@ def _tags(
             }
         ),
     }
-
-
-@contextlib.contextmanager
-def _reached(uri: str) -> Iterator[None]:
-    """Lets one registration at a time into a sqlite store; MLflow's errors become one line."""
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    file = database(uri)
-    lock: Any = contextlib.nullcontext()
-    if file:
-        lock = filelock.FileLock(f"{file}-lock", timeout=_LOCK_SECONDS)
-    try:
-        with lock:
-            yield
-    except (MlflowException, requests.RequestException) as error:
-        said = " ".join(str(error).split())[:300].replace(uri, masked(uri))
-        raise StoreError(f"MLflow at {masked(uri)} failed ({said})") from error
 
 
 def _version(client: Any, model: str) -> str | None:
@@ -289,10 +260,7 @@ def _signature(shape: tuple[int, ...]) -> ModelSignature:
             ]
         ),
     )
-    # MLflow would cast what it reads to uint8 before the model sees it, so that 0.5 becomes 0
-    # unnoticed, and would refuse a single image. A model whose signature comes from type hints
-    # gets its input as it came and checks it itself (mlflow/pyfunc/scoring_server, 3.17).
-    signature._is_signature_from_type_hint = True
+    private.take_input_as_it_comes(signature)
     return signature
 
 

@@ -4,12 +4,12 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError
-from headstart.params import reading, sections
+from headstart.params import reading, sections, yaml_text
 from headstart.tracking import past
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, flat
 from headstart.tracking.revisions import Files, Workspace
@@ -19,8 +19,6 @@ _METRICS = "metrics/metrics.json"
 _HISTORY = "metrics/history.csv"
 _PLOTS = "metrics/plots"
 _REPORT = "reports/index.html"
-
-Epochs = dict[str, list[dict[str, float]]]
 
 
 def live(stage: str, *, root: Path, params_text: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -42,8 +40,8 @@ def read(files: Files, *, finished: bool) -> State:
     """
     lock = _lock(files)
     if files.held_to_schema:
-        reading.parse(_parsed(files, _PARAMS, str), f"{files.name}: {_PARAMS}")
-    values = _parsed(files, _PARAMS, _yaml)
+        reading.parse(_text(files, _PARAMS), f"{files.name}: {_PARAMS}")
+    values = _yaml(files, _PARAMS)
     trainings = {}
     used: dict[str, Any] = {}
     by_hand = False
@@ -79,7 +77,7 @@ def read(files: Files, *, finished: bool) -> State:
     return State(
         trainings=trainings,
         histories=_histories(files, trainings),
-        metrics=_parsed(files, _METRICS, json.loads),
+        metrics=_metrics(files),
         judged_by=values.get("evaluate", {}),
         params={key: value for key, value in flat(values).items() if value is not None},
         pictures={
@@ -130,38 +128,22 @@ def _params(entry: Mapping[str, Any]) -> dict[str, Any]:
     return dict(entry.get("params", {}).get(_PARAMS, {}))
 
 
-def _parsed(files: Files, path: str, parse: Callable[[str], Any]) -> Any:
+def _text(files: Files, path: str) -> str:
     content = files.read(path)
     if content is None:
         raise UserError(f"{files.name}: there is no {path}; run `dvc repro` first")
-    import yaml
+    return content.decode(errors="replace")
 
-    try:
-        return parse(content.decode())
-    except (ValueError, KeyError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{files.name}: {path} cannot be read ({reason})") from error
+
+def _yaml(files: Files, path: str) -> dict[str, Any]:
+    values = yaml_text.written_by_dvc(_text(files, path), f"{files.name}: {path}")
+    return values if isinstance(values, dict) else {}
 
 
 def _lock(files: Files) -> dict[str, Any]:
     if files.read("dvc.lock") is None:
         return {}
-    return dict((_parsed(files, "dvc.lock", _yaml) or {}).get("stages", {}))
-
-
-def _yaml(text: str) -> Any:
-    """Returns YAML as DVC reads it: 1e-05 is a number to DVC and text to PyYAML."""
-    import re
-
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), None
-    )
-    return yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
+    return dict(_yaml(files, "dvc.lock").get("stages", {}))
 
 
 def _with(values: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,17 +159,24 @@ def _with(values: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _histories(files: Files, trainings: Mapping[str, TrainingRun]) -> Epochs:
+def _metrics(files: Files) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_text(files, _METRICS)))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{files.name}: {_METRICS}: {error}; run `dvc repro`") from error
+
+
+def _histories(
+    files: Files, trainings: Mapping[str, TrainingRun]
+) -> dict[str, list[dict[str, float]]]:
     """Returns the epochs of each arm from the long table arm,epoch,loss,..."""
-
-    def epochs(text: str) -> Epochs:
-        rows: Epochs = {}
-        for row in csv.DictReader(io.StringIO(text)):
-            arm = row.pop("arm")
-            rows.setdefault(arm, []).append({k: float(v) for k, v in row.items() if v})
-        return rows
-
-    histories: Epochs = _parsed(files, _HISTORY, epochs)
+    histories: dict[str, list[dict[str, float]]] = {}
+    try:
+        for row in csv.DictReader(io.StringIO(_text(files, _HISTORY))):
+            numbers = {k: float(v) for k, v in row.items() if v and k != "arm"}
+            histories.setdefault(row["arm"], []).append(numbers)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{files.name}: {_HISTORY}: {error}; run `dvc repro`") from error
     for training in trainings.values():
         # A source network from elsewhere was not trained here.
         if training.stage.arm not in histories and not training.acting.get("from"):

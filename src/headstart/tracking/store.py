@@ -9,8 +9,6 @@ from headstart.core.errors import UserError
 from headstart.core.masking import masked
 
 EXPERIMENT = "headstart"
-
-
 _SQLITE = "sqlite:///"
 
 
@@ -50,6 +48,11 @@ def database(uri: str) -> Path | None:
     if not uri.startswith(f"{_SQLITE}/"):
         return None
     return Path(uri.removeprefix(_SQLITE).partition("?")[0])
+
+
+def artefacts(file: Path) -> str:
+    """Returns the address of the folder for the files of runs, beside a sqlite store."""
+    return (file.parent / "mlartifacts").as_uri()
 
 
 def probe(uri: str, *, seconds: float) -> None:

@@ -3,24 +3,23 @@
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow.entities import Metric
 
 from headstart.core.errors import UserError
-from headstart.params import reading
-from headstart.tracking import identity, revisions
+from headstart.params import reading, yaml_text
+from headstart.tracking import entries, identity
 from headstart.tracking.labbook import LabBook
-from headstart.tracking.labbook import now as _now
-from headstart.tracking.provenance import process, provenance
+from headstart.tracking.provenance import provenance
+from headstart.tracking.revisions import Workspace
 from headstart.tracking.store import address
 
 _PARAMETERS = "study/params.yaml"
 _TABLES = ("cells.csv", "summary.csv", "verdicts.csv", "derived.csv", "study.json")
+_FOLDERS = {".csv": "tables", ".json": "tables", ".png": "plots"}
 # By the names that summary.csv gives them; one point a label budget.
 _CURVES = ("mean", "gain", "degenerate")
 
@@ -33,53 +32,40 @@ def publish(root: Path, section: str) -> tuple[str, bool]:
     Raises:
         UserError: There is no study yet, or the store cannot be reached.
     """
+    entry = _entry(root, section)
+    return LabBook(address(root)).write(entry, provenance(root, Workspace(root)))
+
+
+def _entry(root: Path, section: str) -> entries.Entry:
     folder = root / "metrics/study" / section
     missing = [name for name in _TABLES if not (folder / name).is_file()]
     if missing:
         raise UserError(
             f"{folder}: {', '.join(missing)} is not there; `dvc repro study/dvc.yaml` makes it"
         )
-    values = yaml.safe_load((root / _PARAMETERS).read_text(encoding="utf-8"))
-    dataset = reading.load(root / "params.yaml").dataset
+    path = root / _PARAMETERS
+    values = yaml_text.parameters(path.read_text(encoding="utf-8"), str(path))
     chosen = {key: values[key] for key in ("replicas", "statistics", section)}
     # How the images got there changes nothing that was trained on them.
+    dataset = reading.load(root / "params.yaml").dataset
     chosen["dataset"] = dataset.model_dump(exclude={"path", "sources", "image_size"})
-    key = identity.digest(
-        {
-            "parameters": chosen,
-            "files": {
-                name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _TABLES
-            },
-        }
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix in _FOLDERS}
+    hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in _TABLES}
+    record = json.loads(files["study.json"])
+    return entries.Entry(
+        key=identity.digest({"parameters": chosen, "files": hashes}),
+        name=f"study {section}",
+        kind={"headstart.kind": "study", "headstart.stage": section},
+        params=identity.flat(chosen),
+        metrics=_curves(folder / "summary.csv"),
+        tags={entries.NOTE: _note(record["answer"])},
+        files={f"{_FOLDERS[Path(name).suffix]}/{name}": files[name] for name in files},
     )
-    book = LabBook(address(root))
-    with book._reached():
-        known = book._find(key)
-        if known:
-            return known, False
-        tags = provenance(root, revisions.Workspace(root)) | process(os.getpid())
-        record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        about = {"headstart.kind": "study", "headstart.stage": section}
-        run_id = book._create_run(f"study {section}", {**tags, **about})
-        book._log(
-            run_id,
-            params=identity.flat(chosen),
-            metrics=_curves(folder / "summary.csv"),
-            tags={"mlflow.note.content": _note(record["answer"])},
-        )
-        for file in sorted(folder.iterdir()):
-            if file.suffix in (".csv", ".json", ".png"):
-                place = "plots" if file.suffix == ".png" else "tables"
-                book._client.log_artifact(run_id, str(file), place)
-        # The key comes last: a run that has it is whole.
-        book._log(run_id, tags={"headstart.key": key})
-        book._client.set_terminated(run_id, "FINISHED")
-        return run_id, True
 
 
 def _curves(path: Path) -> list[Metric]:
     """Returns means, gains and counts as metrics whose step is the number of labels."""
-    stamp = _now()
+    stamp = entries.now()
     with path.open(newline="", encoding="utf-8") as file:
         return [
             Metric(f"{_name(row)}/{column}", float(row[column]), stamp, int(row["labels"]))

@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import json
-import sqlite3
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from headstart.core.errors import UserError
+from headstart.params import yaml_text
+from headstart.tracking import private
 from headstart.tracking.store import database
 
 # Raise it when keys or contents of runs change, so that stores are brought up to date.
@@ -34,7 +35,7 @@ def unchanged(root: Path, *, uri: str) -> bool:
         note = json.loads((root / _STATE).read_text(encoding="utf-8"))
         same = note["workspace"] == fingerprint(root, uri=uri)
         return same and bool(note["run_ids"]) and _hold(uri, note["run_ids"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, UserError):
         return False
 
 
@@ -44,13 +45,10 @@ def fingerprint(root: Path, *, uri: str) -> str:
     Of dvc.lock only what it says of the trainings: evaluate publishes before DVC writes down
     evaluate itself.
     """
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     total = hashlib.sha256(f"{_FORMAT} {uri}".encode())
     with contextlib.suppress(FileNotFoundError):
-        lock: Any = yaml.load((root / "dvc.lock").read_bytes(), Loader=loader)  # noqa: S506
-        stages = (lock or {}).get("stages", {})
+        lock = (root / "dvc.lock").read_text(encoding="utf-8")
+        stages = (yaml_text.written_by_dvc(lock, "dvc.lock") or {}).get("stages", {})
         known = {name: stages.get(name) for name in _TRAININGS}
         total.update(json.dumps(known, sort_keys=True, default=str).encode())
     files = [root / "params.yaml", *(root / "metrics").rglob("*"), root / "reports/index.html"]
@@ -65,25 +63,10 @@ def _hold(uri: str, run_ids: Sequence[str]) -> bool:
     """Asks the store itself, since it may have been deleted and begun anew."""
     file = database(uri)
     if file:
-        return _held_by_sqlite(file, run_ids)
+        return private.holds_runs(file, run_ids)
     if uri.startswith(("http://", "https://")):
         return all(_held_by_server(uri, run_id) for run_id in run_ids)
     return False
-
-
-def _held_by_sqlite(file: Path, run_ids: Sequence[str]) -> bool:
-    marks = ", ".join("?" for _ in run_ids)
-    count = (
-        "SELECT COUNT(*) FROM runs WHERE lifecycle_stage = 'active' "  # noqa: S608 (marks only)
-        f"AND run_uuid IN ({marks})"
-    )
-    try:
-        opened = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
-        with contextlib.closing(opened) as store:
-            found = store.execute(count, list(run_ids)).fetchone()[0]
-    except sqlite3.Error:
-        return False
-    return bool(found == len(set(run_ids)))
 
 
 def _held_by_server(uri: str, run_id: str) -> bool:
