@@ -56,9 +56,9 @@ def test_store_can_be_made_in_a_file_of_our_choice() -> None:
 
 def test_served_model_can_take_its_input_as_it_comes() -> None:
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import Schema
+    from mlflow.types.schema import ColSpec, Schema
 
-    signature: Any = ModelSignature(inputs=Schema([]))
+    signature: Any = ModelSignature(inputs=Schema([ColSpec("long")]))
     name = "_is_signature_from_type_hint"
     assert hasattr(signature, name), gone(f"ModelSignature.{name}")
     private.take_input_as_it_comes(signature)
