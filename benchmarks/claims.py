@@ -43,7 +43,7 @@ def ways() -> dict[str, Callable[[], Any]]:
         return fit.train_new(
             *parts,
             network=settings.network,
-            units=networks.output_units(count),
+            units=sections.output_units(count),
             activation=sections.output_activation(count),
             settings=which,
             seed=settings.seed,
@@ -54,7 +54,7 @@ def ways() -> dict[str, Callable[[], Any]]:
     trained = networks.load(ROOT / "models/source.keras")
     count = len(classes["target"]["names"])
     head: dict[str, Any] = {
-        "units": networks.output_units(count),
+        "units": sections.output_units(count),
         "activation": sections.output_activation(count),
     }
 

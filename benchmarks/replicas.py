@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.params import sections
+from headstart.params.networks import Cnn, Mlp, Network
 
 BATCH = 32
-MLP = sections.Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
+MLP = Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
 IMAGES = 5125
 WORDS = {
     "fit-mlp": "MLP, fit",
@@ -107,9 +107,9 @@ def network(kind: str) -> Any:
         return keras.Sequential([keras.layers.Input((50,)), head])
     if kind == "span":
         return networks.build((FEW,), MLP, units=1, activation="sigmoid")
-    backbones: dict[str, sections.Mlp | sections.Cnn] = {
+    backbones: dict[str, Network] = {
         "mlp": MLP,
-        "cnn": sections.Cnn(name="cnn", filters=(32, 64), dense=(50,), activation="relu"),
+        "cnn": Cnn(name="cnn", filters=(32, 64), dense=(50,), activation="relu"),
     }
     return networks.build((28, 28), backbones[kind], units=1, activation="sigmoid")
 

@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from headstart.core import runtime
 from headstart.data import raw_data, selection
-from headstart.params import reading
+from headstart.params import reading, sections
 from headstart.study import parameters, prepare, ray, run, store
 from headstart.transfer.strategies import TRANSFERRED
 
@@ -221,7 +221,7 @@ def fitted_source(runner: run.Runner, question: Any, network: Any) -> Any:
     from headstart.learning import networks
 
     train = tasks.cut(runner.prepared.data.parts["train"], question.source)
-    units = networks.output_units(len(question.source.names))
+    units = sections.output_units(len(question.source.names))
     model = networks.build(train.images.shape[1:], network, units=units, activation="softmax")
     settings = runner.prepared.grid.source_training
     compiled(model, settings.learning_rate)

@@ -44,7 +44,7 @@ def main() -> None:
             train,
             valid,
             network=settings.network,
-            units=networks.output_units(classes),
+            units=sections.output_units(classes),
             activation=sections.output_activation(classes),
             settings=settings.source_training,
             seed=settings.seed,

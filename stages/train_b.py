@@ -26,7 +26,7 @@ def main() -> None:
             train,
             valid,
             network=settings.network,
-            units=networks.output_units(classes),
+            units=sections.output_units(classes),
             activation=sections.output_activation(classes, settings.train_b.output_activation),
             settings=settings.baseline_training,
             seed=settings.seed,

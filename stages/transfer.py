@@ -31,7 +31,7 @@ def main() -> None:
             valid,
             source=networks.load(Path("models/source.keras")) if trained else None,
             network=settings.network if settings.source_training.from_ is None else None,
-            units=networks.output_units(classes),
+            units=sections.output_units(classes),
             activation=sections.output_activation(classes),
             settings=settings.transfer_training,
             strategy=strategy,

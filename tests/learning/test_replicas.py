@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from headstart.core.errors import UserError
-from headstart.params import sections
+from headstart.params.networks import Cnn, Mlp
 
 # Above and below the size from which XLA compiles the steps.
-MLP = sections.Mlp(name="mlp", units=(80, 20, 10), activation="selu")
-CNN = sections.Cnn(name="cnn", filters=(4, 6), dense=(8,), activation="relu")
+MLP = Mlp(name="mlp", units=(80, 20, 10), activation="selu")
+CNN = Cnn(name="cnn", filters=(4, 6), dense=(8,), activation="relu")
 HEAD = "head"
 WIDTH = 7
 SIDE = 12

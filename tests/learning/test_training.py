@@ -12,11 +12,12 @@ import pytest
 from headstart.core import artefacts, seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
-from headstart.params import sections
+from headstart.params.networks import Cnn, Mlp
+from headstart.params.sections import TrainingSettings
 
-MLP = sections.Mlp(name="mlp", units=(12, 8), activation="selu")
-CNN = sections.Cnn(name="cnn", filters=(4,), dense=(6,), activation="relu")
-BUDGET = sections.TrainingSettings(epochs=3, batch_size=16, optimizer="sgd", learning_rate=0.05)
+MLP = Mlp(name="mlp", units=(12, 8), activation="selu")
+CNN = Cnn(name="cnn", filters=(4,), dense=(6,), activation="relu")
+BUDGET = TrainingSettings(epochs=3, batch_size=16, optimizer="sgd", learning_rate=0.05)
 
 
 def images(count: int, classes: int, *, seed: int = 0) -> Part:
@@ -254,7 +255,7 @@ def test_networks_learn_with_every_optimiser(
         return Part(np.repeat(part.images[..., None], 3, axis=-1), part.labels)
 
     rate = {"sgd": 0.1, "adam": 0.01}[optimizer]
-    settings = sections.TrainingSettings.model_validate(
+    settings = TrainingSettings.model_validate(
         {"epochs": 8, "batch_size": 16, "optimizer": optimizer, "learning_rate": rate}
     )
     model, history = fit.train_new(
@@ -306,7 +307,7 @@ def test_diverging_loss_stops_at_its_epoch_and_says_what_to_lower() -> None:
     from headstart.learning import fit
 
     rows: list[Mapping[str, float]] = []
-    wild = sections.TrainingSettings(epochs=9, batch_size=16, optimizer="sgd", learning_rate=1000.0)
+    wild = TrainingSettings(epochs=9, batch_size=16, optimizer="sgd", learning_rate=1000.0)
     part = images(100, 4)
     with pytest.raises(UserError, match=r"the loss became \w+ in epoch \d.*lower learning_rate"):
         fit.train_new(
@@ -324,13 +325,13 @@ def test_diverging_loss_stops_at_its_epoch_and_says_what_to_lower() -> None:
 
 
 def test_backbones_that_do_not_fit_are_refused(source: Any) -> None:
-    other = sections.Mlp(name="mlp", units=(12, 9), activation="selu")
+    other = Mlp(name="mlp", units=(12, 9), activation="selu")
     with pytest.raises(UserError, match=r"do not fit params.yaml's network"):
         train_grafted(source, network=other)
 
 
 def test_too_many_poolings_for_the_images_are_refused() -> None:
-    deep = sections.Cnn(name="cnn", filters=(2, 2, 2, 2), dense=(), activation="relu")
+    deep = Cnn(name="cnn", filters=(2, 2, 2, 2), dense=(), activation="relu")
     with pytest.raises(UserError, match=r"network\.filters.*16 pixels a side"):
         train_new(network=deep)
 
@@ -358,7 +359,7 @@ def test_forward_flops_count_every_multiply_add_twice() -> None:
 def test_notebooks_networks_have_its_parameter_counts() -> None:
     from headstart.learning import networks
 
-    notebook = sections.Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
+    notebook = Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
     baseline = networks.build((28, 28), notebook, units=1, activation="sigmoid")
     assert networks.parameters(baseline) == (275801, 275801)
     from headstart.transfer import graft

@@ -6,7 +6,7 @@ import pytest
 from projects import ROOT, edit_params
 
 from headstart.core.errors import UserError
-from headstart.params import reading, sections
+from headstart.params import networks, reading, sections
 
 TEXT = (ROOT / "params.yaml").read_text()
 
@@ -21,7 +21,7 @@ def edited(tmp_path: Path, key: str, value: str) -> Path:
 def test_committed_parameters_are_the_notebooks() -> None:
     settings = reading.load(ROOT / "params.yaml")
     assert settings.tasks.target_classes == ("sandal", "shirt")
-    assert settings.network == sections.Mlp(
+    assert settings.network == networks.Mlp(
         name="mlp", units=(300, 100, 50, 50, 50), activation="selu"
     )
     notebook = sections.TrainingSettings(

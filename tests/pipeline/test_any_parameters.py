@@ -106,7 +106,7 @@ def digits() -> tuple[Any, Any]:
 
 def run(chosen: sections.Params) -> str:
     """Runs what the stages run, in this process; returns the verdict."""
-    from headstart.learning import fit, networks
+    from headstart.learning import fit
     from headstart.transfer import graft
 
     images, labels = digits()
@@ -136,7 +136,7 @@ def run(chosen: sections.Params) -> str:
         data["source", "train"],
         data["source", "valid"],
         network=chosen.network,
-        units=networks.output_units(len(both[0].names)),
+        units=sections.output_units(len(both[0].names)),
         activation=sections.output_activation(len(both[0].names)),
         settings=chosen.source_training,
         seed=chosen.seed,
@@ -145,7 +145,7 @@ def run(chosen: sections.Params) -> str:
     )
     classes = len(both[1].names)
     common: dict[str, Any] = {
-        "units": networks.output_units(classes),
+        "units": sections.output_units(classes),
         "seed": chosen.seed,
         "on_epoch": lambda row: None,
         "network": chosen.network,

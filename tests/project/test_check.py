@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ from images import blobs, save
 from own_projects import Own, new
 from projects import ROOT, edit_params
 
-from headstart.learning import kinds
-from headstart.params import sections
 from headstart.project import check
 
 
@@ -46,31 +43,6 @@ def test_check_starts_without_tensorflow(prepared: Own) -> None:
     assert prepared.run("python", "-c", code).strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("shape", "network", "units", "parameters"),
-    [
-        (
-            (28, 28),
-            {"name": "mlp", "units": (300, 100, 50, 50, 50), "activation": "selu"},
-            1,
-            275_801,
-        ),
-        (
-            (9, 8, 3),
-            {"name": "cnn", "filters": (4, 6), "dense": (5,), "activation": "relu"},
-            3,
-            477,
-        ),
-    ],
-)
-def test_parameters_are_counted_as_keras_counts_them(
-    shape: tuple[int, ...], network: dict[str, Any], units: int, parameters: int
-) -> None:
-    kind = sections.Mlp if network["name"] == "mlp" else sections.Cnn
-    backbone, head, _ = kinds.weights(shape, kind(**network), units=units)
-    assert backbone + head == parameters
-
-
 ONE_EPOCH = (
     "{strategy: gradual, frozen_fraction: 0.5, unfrozen_learning_rate: 0.1, overrides: {epochs: 1}}"
 )
@@ -87,7 +59,7 @@ ONE_EPOCH = (
         (
             "network",
             "{name: cnn, filters: [4, 4, 4, 4], dense: [], activation: relu}",
-            "network.filters: [4, 4, 4, 4] halves images of 8 x 8 pixels too often",
+            "network.filters: [4, 4, 4, 4] halves the image 4 times, and 8 x 8 pixels are too few",
         ),
         ("source_training.from", "models/own/none.keras", "models/own/none.keras: there is no"),
         ("transfer", ONE_EPOCH, "gradual needs at least 2 epochs"),

@@ -6,6 +6,7 @@ import yaml
 
 from headstart.core.errors import UserError
 from headstart.data import catalogue
+from headstart.params.networks import labels
 from headstart.study import parameters, plan
 
 NAMES = catalogue.FASHION_MNIST.classes
@@ -110,4 +111,4 @@ def test_networks_of_one_kind_are_told_apart_by_their_widths() -> None:
         {"name": "cnn", "filters": [4], "dense": [], "activation": "relu"},
     ]
     grid = parameters.parse(edited(networks=networks), "p").grid
-    assert parameters.network_labels(grid.networks) == ("mlp_10", "mlp_20_5", "cnn")
+    assert labels(grid.networks) == ("mlp_10", "mlp_20_5", "cnn")

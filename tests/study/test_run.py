@@ -16,8 +16,7 @@ from studies import digests, prepared, study, write_parameters
 
 from headstart.core.code import hash_of
 from headstart.core.errors import UserError
-from headstart.params.sections import Mlp
-from headstart.study import cells, costs, export, outputs, plan, run, store
+from headstart.study import cells, export, outputs, plan, run, store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,24 +154,6 @@ def test_comments_and_docstrings_do_not_make_finished_groups_worthless() -> None
     same = "def f(x):\n    # Why.\n    'Other words.'\n\n    return x + 1\n"
     assert hash_of(code) == hash_of(same)
     assert hash_of(code) != hash_of(code.replace("1", "2"))
-
-
-def test_forward_operations_are_those_of_the_real_network() -> None:
-    from headstart.learning import networks
-    from headstart.params.sections import Cnn
-
-    for network in (
-        Mlp(name="mlp", units=(30, 20), activation="selu"),
-        Cnn(name="cnn", filters=(4, 8), dense=(10,), activation="relu"),
-    ):
-        model = networks.build((28, 28), network, units=3, activation="softmax")
-        form = costs.shape(network, (28, 28), units=3)
-        *backbone, head = networks.forward_flops(model).values()
-        assert (form.backbone_flops, form.head_flops) == (
-            sum(flops or 0 for flops in backbone),
-            head,
-        )
-        assert form.backbone_parameters + form.head_parameters == model.count_params()
 
 
 def trained_by_keras(path: Any) -> Any:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.params import sections
+from headstart.params.networks import Cnn, Mlp
 from headstart.study import plan, subspace
 
-MLP = sections.Mlp(name="mlp", units=(80, 20, 10), activation="selu")
-CNN = sections.Cnn(name="cnn", filters=(4,), dense=(8,), activation="relu")
+MLP = Mlp(name="mlp", units=(80, 20, 10), activation="selu")
+CNN = Cnn(name="cnn", filters=(4,), dense=(8,), activation="relu")
 REPLICAS, STEPS = 2, 200
 
 

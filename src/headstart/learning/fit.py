@@ -14,7 +14,8 @@ from headstart.core import digits, seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.learning import networks
-from headstart.params.sections import Cnn, Mlp, TrainingSettings
+from headstart.params.networks import Network
+from headstart.params.sections import TrainingSettings
 
 # One call into the graph runs this many steps: most of what `fit` costs is between steps.
 _STEPS_PER_EXECUTION = 64
@@ -98,7 +99,7 @@ def train_new(
     train: Part,
     valid: Part,
     *,
-    network: Mlp | Cnn,
+    network: Network,
     units: int,
     activation: str,
     settings: TrainingSettings,

@@ -9,57 +9,28 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.core.errors import UserError
-from headstart.params.sections import Cnn, Mlp
-
-HEAD = "head"
+from headstart.params.networks import Network, layers
 
 
 def build(
-    input_shape: tuple[int, ...], network: Mlp | Cnn, *, units: int, activation: str
+    input_shape: tuple[int, ...], network: Network, *, units: int, activation: str
 ) -> keras.Sequential:
     """Returns the backbone `network` under a dense head, with Keras' default initial weights.
-
-    Layers carry names, since Keras numbers nameless ones over the life of a process.
 
     Args:
         input_shape: Height, width and, for colour, channels of an image.
         network: The backbone.
         units: Units of the head.
         activation: Activation of the head.
+
+    Raises:
+        UserError: The images are too small for the network.
     """
-    layers: list[keras.layers.Layer] = [keras.layers.Input(input_shape, name="image")]
-    if isinstance(network, Cnn):
-        smallest = 2 ** len(network.filters)
-        if min(input_shape[:2]) < smallest:
-            raise UserError(
-                f"params.yaml: network.filters: {list(network.filters)} halves the image "
-                f"{len(network.filters)} times, and {input_shape[0]} x {input_shape[1]} pixels "
-                f"are too few for that; use fewer filters, or images of {smallest} pixels a side"
-            )
-        if len(input_shape) == 2:
-            layers.append(keras.layers.Reshape((*input_shape, 1), name="channel"))
-        for number, filters in enumerate(network.filters, start=1):
-            layers += [
-                keras.layers.Conv2D(
-                    filters, 3, padding="same", activation=network.activation, name=f"conv_{number}"
-                ),
-                keras.layers.MaxPooling2D(2, name=f"pool_{number}"),
-            ]
-        widths = network.dense
-    else:
-        widths = network.units
-    layers.append(keras.layers.Flatten(name="flatten"))
-    layers += [
-        keras.layers.Dense(width, activation=network.activation, name=f"dense_{number}")
-        for number, width in enumerate(widths, start=1)
-    ]
-    layers.append(keras.layers.Dense(units, activation=activation, name=HEAD))
-    return keras.Sequential(layers, name="network")
-
-
-def output_units(classes: int) -> int:
-    """Returns the units of the head: one for two classes, as in the notebook, else one a class."""
-    return 1 if classes == 2 else classes
+    built = [keras.layers.Input(input_shape, name="image")]
+    for layer in layers(network, input_shape, units=units, activation=activation):
+        kind = getattr(keras.layers, layer.keras)
+        built.append(kind(name=layer.name, **layer.options))
+    return keras.Sequential(built, name="network")
 
 
 def initialise(model: keras.Sequential, *, seed: int, backbone: str, head: str) -> None:

@@ -4,9 +4,12 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainValidator,
+    model_validator,
 )
 
 from headstart.core.errors import WrongValue
@@ -187,6 +190,19 @@ Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 
 
 Classes = Annotated[tuple[int | str, ...], PlainValidator(distinct_classes)]
+
+
+class Section(BaseModel):
+    """Keys of a file of parameters: all there, no others, of the very type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 class Refused(WrongValue):

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from headstart.core.errors import UserError
 from headstart.params import yaml_text
 from headstart.params.fields import Refused, shown
-from headstart.params.sections import Cnn, Mlp, Params
+from headstart.params.networks import KINDS
+from headstart.params.sections import Params
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -91,7 +92,7 @@ def explained(error: dict[str, Any]) -> str:
         "less_than_equal": "must be {le:g} or less",
         "literal_error": "is not allowed; allowed are {expected}",
         "union_tag_invalid": "has the name {tag}; allowed are {expected_tags}",
-        "union_tag_not_found": "has no name; allowed are 'mlp', 'cnn'",
+        "union_tag_not_found": f"has no name; allowed are {', '.join(map(repr, KINDS))}",
         "too_short": "has too few entries ({actual_length}); at least {min_length} needed",
         "too_long": "has too many entries ({actual_length}); at most {max_length} allowed",
         "value_error": "{error}",
@@ -111,7 +112,7 @@ def _section(steps: list[str], location: tuple[Any, ...]) -> type[BaseModel]:
     section: type[BaseModel] = Params
     for step in steps:
         if step == "network":
-            section = Cnn if "cnn" in location else Mlp
+            section = KINDS[location[1]]
         else:
             annotation = section.model_fields[step].annotation
             assert isinstance(annotation, type)  # noqa: S101 (only sections hold keys)

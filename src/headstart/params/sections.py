@@ -2,17 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    model_validator,
-)
+from pydantic import Field, PlainValidator, model_validator
 
 from headstart.params.fields import (
     MOST_IMAGES,
-    Activation,
     BatchSize,
     Classes,
     Epochs,
@@ -21,10 +14,10 @@ from headstart.params.fields import (
     Number,
     Optimizer,
     Refused,
+    Section,
     Seed,
     Size,
     Whole,
-    Widths,
     class_names,
     image_size,
     others_or_classes,
@@ -32,19 +25,7 @@ from headstart.params.fields import (
     own_path,
     sources,
 )
-
-
-class Section(BaseModel):
-    """Keys of a file of parameters: all there, no others, of the very type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+from headstart.params.networks import Network
 
 
 class Dataset(Section):
@@ -80,23 +61,6 @@ class Tasks(Section):
     source_classes: Annotated[
         Literal["others", "none"] | tuple[int | str, ...], PlainValidator(others_or_classes)
     ]
-
-
-class Mlp(Section):
-    """A multilayer perceptron: flatten, then dense layers."""
-
-    name: Literal["mlp"]
-    units: Annotated[Widths, Field(min_length=1)]
-    activation: Activation
-
-
-class Cnn(Section):
-    """3x3 convolutions with 2x2 max pooling after each, flatten, then dense layers."""
-
-    name: Literal["cnn"]
-    filters: Annotated[Widths, Field(min_length=1)]
-    dense: Widths
-    activation: Activation
 
 
 class TrainingSettings(Section):
@@ -159,7 +123,7 @@ class Params(Section):
     seed: Seed
     dataset: Dataset
     tasks: Tasks
-    network: Annotated[Mlp | Cnn, Field(discriminator="name")]
+    network: Network
     source_training: SourceTrainingSettings
     target_training: TrainingSettings
     train_b: TrainB
@@ -216,6 +180,11 @@ class Params(Section):
             baseline[key] = baseline["learning_rate"]
             transfer[key] = self.transfer.unfrozen_learning_rate
         return baseline, transfer
+
+
+def output_units(classes: int) -> int:
+    """Returns the units of the head: one for two classes, as in the notebook, else one a class."""
+    return 1 if classes == 2 else classes
 
 
 def output_activation(classes: int, asked: str = "auto") -> str:

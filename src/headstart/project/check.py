@@ -16,8 +16,7 @@ from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.data import catalogue, own, raw_data, selection, tasks
-from headstart.learning.kinds import weights
-from headstart.params import reading, sections
+from headstart.params import networks, reading, sections
 from headstart.project import cache
 from headstart.transfer import strategies
 
@@ -157,7 +156,7 @@ def _trainings(
     adopted = settings.source_training.from_
     if adopted is not None and not (root / adopted).is_file():
         report.problems.append(f"{adopted}: there is no such file (source_training.from)")
-    if not adopted and report.attempt(_fits, settings, shape) is None:
+    if not adopted and report.attempt(networks.layers, settings.network, shape, units=1) is None:
         return
     for name, training, role, number in (
         ("source", settings.source_training, "source", classes[0]),
@@ -172,9 +171,8 @@ def _trainings(
             report.lines.append(f"transfer: {steps} updates on top of {adopted}")
             updates += steps
             continue
-        backbone, head, operations = weights(
-            shape, settings.network, units=1 if number == 2 else number
-        )
+        layers = networks.layers(settings.network, shape, units=sections.output_units(number))
+        head, whole = layers[-1].parameters, sum(layer.parameters for layer in layers)
         strategy = settings.transfer.strategy
         frozen = name == "transfer" and strategy in ("frozen", "random_frozen")
         if name == "transfer":
@@ -184,11 +182,12 @@ def _trainings(
                 training.epochs,
                 frozen_fraction=settings.transfer.frozen_fraction,
             )
-        trainable = head if frozen else backbone + head
+        trainable = head if frozen else whole
         report.lines.append(
-            f"{name}: {trainable:,} trainable of {backbone + head:,} parameters, {steps:,} updates"
+            f"{name}: {trainable:,} trainable of {whole:,} parameters, {steps:,} updates"
         )
         updates += steps
+        operations = sum(layer.flops for layer in layers)
         flops += operations * images[role, "train"] * (1 if frozen else 3 * training.epochs)
     seconds = (
         _STAGES_WITH_TENSORFLOW * _STAGE_SECONDS
@@ -211,16 +210,6 @@ def _trainings(
             f"{root.resolve()}: {free / 1e6:,.0f} MB are free, up to {2 * needed / 1e6:,.0f} MB "
             "are needed; free some disk space"
         )
-
-
-def _fits(settings: sections.Params, shape: tuple[int, ...]) -> bool:
-    network = settings.network
-    if isinstance(network, sections.Cnn) and min(shape[:2]) < 2 ** len(network.filters):
-        raise UserError(
-            f"params.yaml: network.filters: {list(network.filters)} halves images of {shape[0]} x "
-            f"{shape[1]} pixels too often; use fewer"
-        )
-    return True
 
 
 def _duration(seconds: float) -> str:

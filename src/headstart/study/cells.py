@@ -14,7 +14,7 @@ from headstart.data.raw_data import Raw, normalise
 from headstart.judging.answers import answered_classes
 from headstart.learning import networks, replicas
 from headstart.params import sections
-from headstart.params.sections import Cnn, Mlp
+from headstart.params.networks import Network
 from headstart.study import plan, subspace
 from headstart.study.parameters import Budget, Grid
 from headstart.transfer import graft
@@ -60,7 +60,7 @@ class Bench:
     """
 
     question: plan.Question
-    network: Mlp | Cnn
+    network: Network
     data: Data
     grid: Grid
     source: Callable[[plan.SourceGroup], Weights]
@@ -317,12 +317,12 @@ def weights_of(kept: Mapping[str, np.ndarray]) -> Weights:
     return [kept[name] for name in sorted(kept)]
 
 
-def _model(network: Mlp | Cnn, shape: tuple[int, ...], task: tasks.Task) -> Any:
+def _model(network: Network, shape: tuple[int, ...], task: tasks.Task) -> Any:
     classes = len(task.names)
     return networks.build(
         shape,
         network,
-        units=networks.output_units(classes),
+        units=sections.output_units(classes),
         activation=sections.output_activation(classes),
     )
 

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from headstart.judging.cost import Work
-from headstart.params.sections import Cnn, Mlp, TrainingSettings
+from headstart.params.networks import Network, layers
+from headstart.params.sections import TrainingSettings
 from headstart.study import plan
 from headstart.study.parameters import Grid
 from headstart.transfer.strategies import ON_FEATURES, TRANSFERRED
@@ -41,25 +42,15 @@ class Cost:
     source_updates: int = 0
 
 
-def shape(network: Mlp | Cnn, input_shape: tuple[int, ...], *, units: int) -> Shape:
-    """Returns what `networks.build` would build, counted as `networks.forward_flops` counts."""
-    flops = parameters = 0
-    if isinstance(network, Cnn):
-        height, width = input_shape[:2]
-        channels = input_shape[2] if len(input_shape) > 2 else 1
-        for filters in network.filters:
-            kernel = 9 * channels * filters
-            flops += 2 * height * width * kernel
-            parameters += kernel + filters
-            height, width, channels = height // 2, width // 2, filters
-        inputs, widths = height * width * channels, network.dense
-    else:
-        inputs, widths = math.prod(input_shape), network.units
-    for units_of_layer in widths:
-        flops += 2 * inputs * units_of_layer
-        parameters += (inputs + 1) * units_of_layer
-        inputs = units_of_layer
-    return Shape(flops, 2 * inputs * units, parameters, (inputs + 1) * units)
+def shape(network: Network, input_shape: tuple[int, ...], *, units: int) -> Shape:
+    """Returns the counts of `network` under a head of so many units."""
+    *backbone, head = layers(network, input_shape, units=units)
+    return Shape(
+        sum(layer.flops for layer in backbone),
+        head.flops,
+        sum(layer.parameters for layer in backbone),
+        head.parameters,
+    )
 
 
 def cost(

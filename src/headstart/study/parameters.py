@@ -6,9 +6,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, PlainValidator, model_validator
 
-from headstart.params import fields, reading, sections
-from headstart.params.fields import BatchSize, Fraction, LearningRate, Number, Optimizer, Whole
-from headstart.params.sections import Cnn, Mlp, TrainingSettings
+from headstart.params import fields, reading
+from headstart.params.fields import (
+    BatchSize,
+    Fraction,
+    LearningRate,
+    Number,
+    Optimizer,
+    Section,
+    Whole,
+)
+from headstart.params.networks import Network
+from headstart.params.sections import TrainingSettings
 from headstart.transfer.strategies import BASELINE
 
 ALL = "all"
@@ -68,7 +77,7 @@ def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
-class Budget(sections.Section):
+class Budget(Section):
     """How long a network trains: `epochs` over its labels, or a fixed number of `steps`."""
 
     epochs: Annotated[Whole, Field(ge=1, le=_MOST_STEPS)] | None = None
@@ -89,14 +98,14 @@ class Budget(sections.Section):
         return f"epochs={self.epochs}" if self.epochs else f"steps={self.steps}"
 
 
-class Replicas(sections.Section):
+class Replicas(Section):
     """What fixes the bytes of a training besides its plan: who trains together, on how much."""
 
     group_size: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
     threads: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
 
 
-class Statistics(sections.Section):
+class Statistics(Section):
     """How intervals, tests and verdicts are made."""
 
     alpha: Fraction
@@ -107,7 +116,7 @@ class Statistics(sections.Section):
     ]
 
 
-class Grid(sections.Section):
+class Grid(Section):
     """One grid of trainings: everything that `headstart.study` trains and compares."""
 
     target_tasks: Annotated[
@@ -116,9 +125,7 @@ class Grid(sections.Section):
     source_classes: Annotated[
         Literal["others"] | tuple[int | str, ...], PlainValidator(_source_classes)
     ]
-    networks: Annotated[
-        tuple[Annotated[Mlp | Cnn, Field(discriminator="name")], ...], Field(min_length=1)
-    ]
+    networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     labels: Annotated[tuple[int | str, ...], PlainValidator(_labels)]
     seeds: Annotated[Whole, Field(ge=1, le=_MOST_SEEDS)]
@@ -150,7 +157,7 @@ class Grid(sections.Section):
         return self
 
 
-class Study(sections.Section):
+class Study(Section):
     """All of `study/params.yaml`."""
 
     engine: Literal["local", "ray"]
@@ -158,30 +165,6 @@ class Study(sections.Section):
     statistics: Statistics
     grid: Grid
     claims: Grid
-
-
-def network_labels(networks: tuple[Mlp | Cnn, ...]) -> tuple[str, ...]:
-    """Returns what tables call the networks: mlp or cnn, with their widths where that is unclear.
-
-    An activation follows where the widths do not tell two networks apart either.
-    """
-    names = [network.name for network in networks]
-    widths = [
-        "_".join(
-            str(part)
-            for part in (
-                network.name,
-                *(network.units if isinstance(network, Mlp) else network.filters + network.dense),
-            )
-        )
-        for network in networks
-    ]
-    labels = []
-    for name, width, network in zip(names, widths, networks, strict=True):
-        full = f"{width}_{network.activation}"
-        short = width if widths.count(width) == 1 else full
-        labels.append(name if names.count(name) == 1 else short)
-    return tuple(labels)
 
 
 def load(path: Path) -> Study:

@@ -14,8 +14,9 @@ from headstart.core import seeds
 from headstart.core.errors import WrongValue
 from headstart.core.parts import Part
 from headstart.data.tasks import Task, source_and_target
-from headstart.params.sections import Cnn, Mlp
-from headstart.study.parameters import ALL, ALL_PAIRS, Budget, Grid, network_labels
+from headstart.params.networks import Network
+from headstart.params.networks import labels as labels_of
+from headstart.study.parameters import ALL, ALL_PAIRS, Budget, Grid
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
 _SHIFT_SEED = 0
@@ -62,7 +63,7 @@ class SourceGroup:
     """Source networks that are trained together: one source task and network, some seeds."""
 
     question: Question
-    network: Mlp | Cnn
+    network: Network
     label: str = field(compare=False)
     seeds: tuple[int, ...]
 
@@ -83,7 +84,7 @@ class Group:
 
     row: Row
     question: Question
-    network: Mlp | Cnn
+    network: Network
     budget: Budget
     learning_rate: float
     seeds: tuple[int, ...]
@@ -276,7 +277,7 @@ def groups(
         available: Training images of the target task, by its name.
         group_size: Networks trained together.
     """
-    networks = list(zip(network_labels(grid.networks), grid.networks, strict=True))
+    networks = list(zip(labels_of(grid.networks), grid.networks, strict=True))
     for question, (label, network), chosen in itertools.product(
         asked, networks, list(seed_groups(grid.seeds, group_size))
     ):
@@ -293,9 +294,9 @@ def groups(
             yield Group(row, question, network, budget, rate, chosen, validation)
 
 
-def trains_in_span(network: Mlp | Cnn, optimizer: str, *, images: int, pixels: int) -> bool:
+def trains_in_span(network: Network, optimizer: str, *, images: int, pixels: int) -> bool:
     """Tells whether so few images are trained on in the directions that they span.
 
     The steps are the same either way, see `headstart.study.subspace`.
     """
-    return isinstance(network, Mlp) and optimizer == "sgd" and images <= _WORTH_A_SPAN * pixels
+    return network.on_pixels and optimizer == "sgd" and images <= _WORTH_A_SPAN * pixels

@@ -10,6 +10,7 @@ from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.data import tasks
 from headstart.data.raw_data import Raw
+from headstart.params.sections import output_units
 from headstart.study import costs, plan
 from headstart.study.parameters import Grid, Replicas
 
@@ -49,7 +50,7 @@ class Prepared:
             costs.shape(
                 group.network,
                 shape or self.image_shape,
-                units=1 if len(task.names) == 2 else len(task.names),
+                units=output_units(len(task.names)),
             )
             for task in (question.target, question.source)
         )

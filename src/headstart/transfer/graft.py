@@ -9,7 +9,8 @@ from headstart.core import seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.learning import fit, networks, pretrained
-from headstart.params.sections import Cnn, Mlp, TrainingSettings
+from headstart.params.networks import HEAD, Network
+from headstart.params.sections import TrainingSettings
 from headstart.transfer import strategies
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
@@ -27,7 +28,7 @@ def graft(model: keras.Sequential, source: keras.Model) -> None:
     """
     ours = {layer.name: layer for layer in model.layers if layer.weights}
     theirs = {layer.name: layer for layer in source.layers if layer.weights}
-    del ours[networks.HEAD], theirs[networks.HEAD]
+    del ours[HEAD], theirs[HEAD]
     shapes = [
         {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in side.items()}
         for side in (ours, theirs)
@@ -72,7 +73,7 @@ def features(model: keras.Sequential, images: np.ndarray) -> np.ndarray:
 def _grafted(
     source: keras.Model | None,
     image_shape: tuple[int, ...],
-    network: Mlp | Cnn | None,
+    network: Network | None,
     *,
     units: int,
     activation: str,
@@ -84,7 +85,7 @@ def _grafted(
                 "params.yaml: transfer.strategy: random_frozen is the control for a source network "
                 "trained here; with source_training.from write frozen, finetune or gradual"
             )
-        model = pretrained.with_head(source, units=units, activation=activation, head=networks.HEAD)
+        model = pretrained.with_head(source, units=units, activation=activation, head=HEAD)
         networks.initialise_head(model, seed=seed, name="target")
         return model
     model = networks.build(image_shape, network, units=units, activation=activation)
@@ -99,7 +100,7 @@ def train_grafted(
     valid: Part,
     *,
     source: keras.Model | None,
-    network: Mlp | Cnn | None,
+    network: Network | None,
     units: int,
     activation: str,
     settings: TrainingSettings,
