@@ -1,5 +1,6 @@
 """The study's tables, page, claims and MLflow run, from cells made up here: nothing is trained."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from projects import ROOT
 
 from headstart.core.errors import UserError
 from headstart.judging.verdict import BASELINE_BETTER, INVALID, TRANSFER_BETTER
-from headstart.reporting import study_figures, study_page, style
+from headstart.reporting import study_figures, study_page, study_tables, style
+from headstart.reporting.study_tables import CellRow, DerivedRow, SummaryRow, VerdictRow
 from headstart.study import cells_table, claims, derived_table, outputs, parameters
 from headstart.study.costs import Cost
 from headstart.study.plan import Row
@@ -36,14 +38,14 @@ def made(
     shares: Any = SHARES,
 ) -> list[cells_table.Cells]:
     """Cells whose answers are right with the given shares, drawn anew for each seed."""
-    found = []
+    cells = []
     for arm, by_labels in shares.items():
         for labels, share in by_labels.items():
             draws = np.random.default_rng(labels)
             actual = np.arange(200) % 2
             right = draws.random((SEEDS, 200)) < share
             cost = Cost(100, labels, 1000 * labels, 5000 * labels, 0 if arm == "baseline" else 9)
-            found.append(
+            cells.append(
                 cells_table.Cells(
                     row=Row(task, shift, network, training, labels, arm),
                     answers=np.where(right, actual, 1 - actual),
@@ -54,7 +56,7 @@ def made(
                     cost=cost,
                 )
             )
-    return found
+    return cells
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +75,11 @@ def written(tmp_path_factory: Any) -> Path:
 
 
 def test_verdicts_are_told_for_ranges_of_neighbouring_budgets() -> None:
-    found = cells_table.curves(made())
-    summary = cells_table.summary_rows(found, STUDY.statistics)
-    verdicts = derived_table.verdict_rows(found, summary, STUDY.statistics)
-    frozen = [row for row in verdicts if row["arm"] == "frozen"]
-    assert [(r["from_labels"], r["to_labels"], r["verdict"]) for r in frozen] == [
+    curves = cells_table.curves(made())
+    summary = cells_table.summary_rows(curves, STUDY.statistics)
+    verdicts = derived_table.verdict_rows(curves, summary, STUDY.statistics)
+    frozen = [row for row in verdicts if row.arm == "frozen"]
+    assert [(row.from_labels, row.to_labels, row.verdict) for row in frozen] == [
         (10, 100, TRANSFER_BETTER),
         (1000, 1000, BASELINE_BETTER),
     ]
@@ -90,13 +92,13 @@ def test_arm_that_answers_one_class_in_half_of_its_seeds_is_an_invalid_compariso
     cells = made()
     cells[3].answers[: SEEDS // 2] = 1
     cells[3].right[: SEEDS // 2] = np.arange(200) % 2 == 1
-    found = cells_table.curves(cells)
-    summary = cells_table.summary_rows(found, STUDY.statistics)
-    row = next(row for row in summary if (row["arm"], row["labels"]) == ("frozen", 10))
-    assert row["degenerate"] == SEEDS // 2
-    assert row["mean"] == pytest.approx(cells[3].accuracies.mean())
-    verdicts = derived_table.verdict_rows(found, summary, STUDY.statistics)
-    assert verdicts[0]["verdict"] == INVALID
+    curves = cells_table.curves(cells)
+    summary = cells_table.summary_rows(curves, STUDY.statistics)
+    row = next(row for row in summary if (row.arm, row.labels) == ("frozen", 10))
+    assert row.degenerate == SEEDS // 2
+    assert row.mean == pytest.approx(cells[3].accuracies.mean())
+    verdicts = derived_table.verdict_rows(curves, summary, STUDY.statistics)
+    assert verdicts[0].verdict == INVALID
 
 
 def test_holm_counts_the_arms_and_budgets_of_one_task_and_training_budget() -> None:
@@ -104,15 +106,15 @@ def test_holm_counts_the_arms_and_budgets_of_one_task_and_training_budget() -> N
     both = cells_table.summary_rows(
         cells_table.curves(made() + made(training="steps=9")), STUDY.statistics
     )
-    assert [row["p_adjusted"] for row in both[:9]] == [row["p_adjusted"] for row in alone]
-    smallest = min(row["p"] for row in alone if row["p"] != "")
-    assert min(r["p_adjusted"] for r in alone if r["p"] != "") == pytest.approx(6 * smallest)
+    np.testing.assert_equal([row.p_adjusted for row in both[:9]], [row.p_adjusted for row in alone])
+    smallest = np.nanmin([row.p for row in alone])
+    assert np.nanmin([row.p_adjusted for row in alone]) == pytest.approx(6 * smallest)
 
 
 def test_answer_says_how_many_labels_transfer_saves() -> None:
-    found = cells_table.curves(made())
-    derived = derived_table.derived_rows(found, STUDY.statistics)
-    (line,) = derived_table.sentences(found, derived, confidence=0.95)
+    curves = cells_table.curves(made())
+    derived = derived_table.derived_rows(curves, STUDY.statistics)
+    (line,) = derived_table.sentences(curves, derived, confidence=0.95)
     assert line.startswith("sandal and shirt (mlp): with 10 labels and 5 epochs, transfer (")
     assert "saves" in line
     assert "95 % interval" in line
@@ -120,21 +122,50 @@ def test_answer_says_how_many_labels_transfer_saves() -> None:
 
 def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:
     cells = [
-        cells_table.Cells(
-            row=one.row,
-            answers=one.answers[:1],
-            right=one.right[:1],
-            finite=one.finite[:1],
-            learning_rates=one.learning_rates[:1],
-            validation_labels=0,
-            cost=one.cost,
+        dataclasses.replace(
+            cell,
+            answers=cell.answers[:1],
+            right=cell.right[:1],
+            finite=cell.finite[:1],
+            learning_rates=cell.learning_rates[:1],
         )
-        for one in made()
+        for cell in made()
     ]
     outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
-    row = outputs.read(tmp_path / "summary.csv")[3]
-    assert row["low"] == row["gain_high"] == row["p"] == ""
-    outputs.write_page(tmp_path, STUDY.statistics)
+    row = study_tables.read(tmp_path / "summary.csv", SummaryRow)[3]
+    assert np.isnan([row.low, row.gain_high, row.p]).all()
+    assert ",," in (tmp_path / "summary.csv").read_text()
+    assert "nan" not in outputs.write_page(tmp_path, STUDY.statistics).read_text()
+
+
+def test_baseline_alone_gives_tables_and_a_page_without_verdicts(tmp_path: Path) -> None:
+    cells = [cell for cell in made() if cell.row.arm == "baseline"]
+    outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    assert study_tables.read(tmp_path / "verdicts.csv", VerdictRow) == []
+    page = outputs.write_page(tmp_path, STUDY.statistics).read_text()
+    assert "No transferred arm was asked for." in page
+
+
+def test_task_named_by_numbers_stays_what_it_is_called(tmp_path: Path) -> None:
+    """`0_1` is a number to Python: int("0_1") is 1."""
+    outputs.write(tmp_path, made(task="0_1"), STUDY.grid, STUDY.statistics)
+    assert {row.task for row in study_tables.read(tmp_path / "cells.csv", CellRow)} == {"0_1"}
+    page = outputs.write_page(tmp_path, STUDY.statistics).read_text()
+    assert "### 0_1, mlp, epochs=5\n" in page
+    assert "| 0_1 | mlp | 0 |" in page
+
+
+def test_rows_read_are_the_rows_written(tmp_path: Path) -> None:
+    curves = cells_table.curves(made())
+    summary = cells_table.summary_rows(curves, STUDY.statistics)
+    study_tables.write(tmp_path / "summary.csv", SummaryRow, summary)
+    again = study_tables.read(tmp_path / "summary.csv", SummaryRow)
+    # Text, since an undefined number is not equal to itself.
+    assert [str(row) for row in again] == [str(row) for row in summary]
+    derived = derived_table.derived_rows(curves, STUDY.statistics)
+    study_tables.write(tmp_path / "derived.csv", DerivedRow, derived)
+    again_derived = study_tables.read(tmp_path / "derived.csv", DerivedRow)
+    assert [str(row) for row in again_derived] == [str(row) for row in derived]
 
 
 def test_page_begins_with_the_answer_and_shows_the_pictures(written: Path) -> None:
@@ -171,6 +202,10 @@ def test_heat_map_of_pairs_is_drawn(tmp_path: Path) -> None:
     summary = cells_table.summary_rows(cells_table.curves(cells), STUDY.statistics)
     style.write_png(tmp_path / "p.png", study_figures.pairs(summary, arm="frozen", labels=10))
     assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_arms_have_looks_of_their_own_without_an_entry_for_each() -> None:
+    assert len({study_figures.looks(arm) for arm in SHARES}) == len(SHARES)
 
 
 @pytest.mark.parametrize(

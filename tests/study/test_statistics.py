@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from headstart.judging.verdict import BASELINE_BETTER, INVALID, NO_DIFFERENCE, TRANSFER_BETTER
-from headstart.study import statistics
+from headstart.study import curves, statistics
 
 LABELS = np.array([10, 100, 1000])
 
@@ -106,10 +106,10 @@ def test_two_way_interval_covers_new_seeds_and_new_images() -> None:
 
 def test_labels_needed_are_interpolated_over_the_logarithm() -> None:
     curve = np.array([0.5, 0.7, 0.9])
-    assert statistics.labels_needed(LABELS, curve, np.asarray(0.8)) == pytest.approx(10**2.5)
-    assert statistics.labels_needed(LABELS, curve, np.asarray(0.4)) == 0
-    assert statistics.labels_needed(LABELS, curve, np.asarray(0.95)) == math.inf
-    assert statistics.labels_needed(LABELS, curve, np.asarray(0.7)) == pytest.approx(100)
+    assert curves.labels_needed(LABELS, curve, np.asarray(0.8)) == pytest.approx(10**2.5)
+    assert curves.labels_needed(LABELS, curve, np.asarray(0.4)) == 0
+    assert curves.labels_needed(LABELS, curve, np.asarray(0.95)) == math.inf
+    assert curves.labels_needed(LABELS, curve, np.asarray(0.7)) == pytest.approx(100)
 
 
 def constant(*means: Any, seeds: Any = 20, spread: Any = 0.001) -> Any:
@@ -117,16 +117,16 @@ def constant(*means: Any, seeds: Any = 20, spread: Any = 0.001) -> Any:
 
 
 def saved(arm: Any, baseline: Any, at: Any) -> Any:
-    return statistics.labels_saved(
+    return curves.labels_saved(
         LABELS, arm, baseline, at=at, confidence=0.95, samples=500, generator=generator()
     )
 
 
 def test_labels_saved_is_a_ratio_with_an_interval() -> None:
-    found = saved(constant(0.8, 0.85, 0.9), constant(0.6, 0.8, 0.9), at=0)
-    assert found.kind == "estimate"
-    assert found.value == pytest.approx(10, rel=0.1)
-    assert found.low <= found.value <= found.high
+    estimate = saved(constant(0.8, 0.85, 0.9), constant(0.6, 0.8, 0.9), at=0)
+    assert estimate.kind == "estimate"
+    assert estimate.value == pytest.approx(10, rel=0.1)
+    assert estimate.low <= estimate.value <= estimate.high
 
 
 def test_labels_saved_is_bounded_where_the_grid_ends() -> None:
@@ -142,16 +142,16 @@ def test_labels_saved_is_undetermined_where_seeds_allow_for_both_ends() -> None:
 
 
 def crossing(arm: Any, baseline: Any) -> Any:
-    return statistics.crossover(
+    return curves.crossover(
         LABELS, arm, baseline, confidence=0.95, samples=500, generator=generator()
     )
 
 
 def test_crossover_is_where_the_baseline_overtakes() -> None:
-    found = crossing(constant(0.8, 0.85, 0.87), constant(0.6, 0.8, 0.92))
-    assert found.kind == "estimate"
-    assert found.value == pytest.approx(10**2.5, rel=0.05)
-    assert found.low <= found.value <= found.high
+    estimate = crossing(constant(0.8, 0.85, 0.87), constant(0.6, 0.8, 0.92))
+    assert estimate.kind == "estimate"
+    assert estimate.value == pytest.approx(10**2.5, rel=0.05)
+    assert estimate.low <= estimate.value <= estimate.high
 
 
 def test_crossover_beyond_the_grid_is_a_bound_and_before_it_undetermined() -> None:
@@ -161,13 +161,13 @@ def test_crossover_beyond_the_grid_is_a_bound_and_before_it_undetermined() -> No
 
 
 def test_area_of_a_constant_gain_is_that_gain() -> None:
-    found = statistics.area(
+    estimate = curves.area(
         LABELS,
         constant(0.7, 0.8, 0.9, spread=0),
         constant(0.6, 0.7, 0.8, spread=0),
         confidence=0.95,
     )
-    assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.1, 0.1, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,10 @@ def test_area_of_a_constant_gain_is_that_gain() -> None:
     ],
 )
 def test_verdict(gain: Any, p: Any, degenerate: Any, expected: Any) -> None:
-    found = statistics.verdict(gain=gain, adjusted_p=p, alpha=0.05, seeds=20, degenerate=degenerate)
-    assert found == expected
+    verdict = statistics.verdict(
+        gain=gain, adjusted_p=p, alpha=0.05, seeds=20, degenerate=degenerate
+    )
+    assert verdict == expected
 
 
 def test_neighbouring_budgets_with_one_verdict_make_a_range() -> None:
@@ -192,10 +194,10 @@ def test_neighbouring_budgets_with_one_verdict_make_a_range() -> None:
 
 def test_coverage_on_resampled_seeds_is_near_its_level_for_normal_ones() -> None:
     values = generator().normal(0.9, 0.02, 20)
-    found = statistics.resampled_coverage(
+    share = statistics.resampled_coverage(
         values, confidence=0.95, samples=5000, generator=generator()
     )
-    assert 0.9 < found < 0.97
+    assert 0.9 < share < 0.97
     assert (
         statistics.resampled_coverage(
             np.full(20, 0.9), confidence=0.95, samples=100, generator=generator()

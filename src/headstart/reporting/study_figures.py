@@ -1,33 +1,35 @@
 """The study's figures, drawn from its tables with matplotlib."""
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.transfer.strategies import BASELINE, TRANSFERRED
+from headstart.reporting.study_tables import SummaryRow
+from headstart.reporting.style import new_figure
+from headstart.transfer.strategies import BASELINE, ON_FEATURES, TRANSFERRED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from headstart.reporting.style import new_figure
 
 # Okabe and Ito, as in the pipeline's figures; markers tell arms apart without colour.
-LOOKS: dict[str, tuple[str, str]] = {
-    "baseline": ("#0072B2", "o"),
-    "frozen": ("#D55E00", "s"),
-    "finetune": ("#009E73", "^"),
-    "gradual": ("#CC79A7", "D"),
-    "random_frozen": ("#7F7F7F", "x"),
-}
-
-
+_LOOKS = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#7F7F7F", "x"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "P"),
+)
+_ARMS = (BASELINE, *dict.fromkeys((*TRANSFERRED, *ON_FEATURES)))
 # More panels than this are no picture any more.
 _MOST_ROWS = 24
 
-
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[SummaryRow]
 
 
 def label_efficiency(summary: Rows) -> "Figure":
@@ -35,12 +37,10 @@ def label_efficiency(summary: Rows) -> "Figure":
 
     def draw(axes: "Axes", rows: Rows) -> None:
         for arm, own in _by_arm(rows):
-            colour, marker = LOOKS[arm]
-            labels = [row["labels"] for row in own]
+            colour, marker = looks(arm)
+            labels, low, high = (_column(own, name) for name in ("labels", "low", "high"))
             axes.plot(labels, _column(own, "mean"), color=colour, marker=marker, ms=4, label=arm)
-            axes.fill_between(
-                labels, _column(own, "low"), _column(own, "high"), color=colour, alpha=0.15, lw=0
-            )
+            axes.fill_between(labels, low, high, color=colour, alpha=0.15, lw=0)
         axes.set_ylabel("accuracy")
 
     return _panels(summary, draw)
@@ -51,18 +51,16 @@ def paired_differences(summary: Rows) -> "Figure":
 
     def draw(axes: "Axes", rows: Rows) -> None:
         arms = [(arm, own) for arm, own in _by_arm(rows) if arm != BASELINE]
-        axes.axhline(0, color="#0072B2", lw=1.2, label="baseline")
+        axes.axhline(0, color=looks(BASELINE)[0], lw=1.2, label=BASELINE)
         for number, (arm, own) in enumerate(arms):
-            colour, marker = LOOKS[arm]
+            colour, marker = looks(arm)
             # Side by side on the logarithmic axis.
             offset = 1.06 ** (number - (len(arms) - 1) / 2)
-            gains = _column(own, "gain")
+            gains, low, high = (_column(own, name) for name in ("gain", "gain_low", "gain_high"))
             axes.errorbar(
-                [row["labels"] * offset for row in own],
+                _column(own, "labels") * offset,
                 gains,
-                yerr=np.nan_to_num(
-                    [gains - _column(own, "gain_low"), _column(own, "gain_high") - gains]
-                ),
+                yerr=np.nan_to_num([gains - low, high - gains]),
                 color=colour,
                 marker=marker,
                 ms=4,
@@ -80,13 +78,13 @@ def cost_and_accuracy(summary: Rows) -> "Figure":
 
     def draw(axes: "Axes", rows: Rows) -> None:
         for arm, own in _by_arm(rows):
-            colour, marker = LOOKS[arm]
-            alone = _column(own, "flops")
-            axes.plot(alone, _column(own, "mean"), color=colour, marker=marker, ms=4, label=arm)
+            colour, marker = looks(arm)
+            alone, means = _column(own, "flops"), _column(own, "mean")
+            axes.plot(alone, means, color=colour, marker=marker, ms=4, label=arm)
             if arm in TRANSFERRED:
                 axes.plot(
                     alone + _column(own, "source_flops"),
-                    _column(own, "mean"),
+                    means,
                     ":",
                     color=colour,
                     marker=marker,
@@ -108,69 +106,70 @@ def pairs(summary: Rows, *, arm: str, labels: int) -> "Figure":
     rows = [
         row
         for row in summary
-        if (row["arm"], row["labels"]) == (arm, labels)
-        and (row["network"], row["shift"]) == (first["network"], first["shift"])
+        if (row.arm, row.labels) == (arm, labels)
+        and (row.network, row.shift) == (first.network, first.shift)
     ]
-    classes = sorted({name for row in rows for name in row["task"].split("_")})
-    trainings = list(dict.fromkeys(row["training"] for row in rows))
-    largest = max(abs(float(row["gain"])) for row in rows) or 1.0
+    classes = sorted({name for row in rows for name in row.task.split("_")})
+    trainings = list(dict.fromkeys(row.training for row in rows))
+    largest = max(abs(row.gain) for row in rows) or 1.0
     with new_figure(5.4 * len(trainings) + 0.6, 5) as figure:
-        every = figure.subplots(1, len(trainings), squeeze=False)[0]
-        for axes, training in zip(every, trainings, strict=True):
+        panels = figure.subplots(1, len(trainings), squeeze=False)[0]
+        for axes, training in zip(panels, trainings, strict=True):
             gains = np.full((len(classes), len(classes)), np.nan)
             for row in rows:
-                if row["training"] == training:
-                    one, two = (classes.index(name) for name in row["task"].split("_"))
-                    gains[one, two] = gains[two, one] = row["gain"]
+                if row.training == training:
+                    left, right = (classes.index(name) for name in row.task.split("_"))
+                    gains[left, right] = gains[right, left] = row.gain
             image = axes.imshow(gains, cmap="RdBu_r", vmin=-largest, vmax=largest)
-            for (one, two), gain in np.ndenumerate(gains):
+            for (left, right), gain in np.ndenumerate(gains):
                 if math.isfinite(gain):
-                    axes.text(two, one, f"{100 * gain:+.0f}", ha="center", va="center", size=7)
+                    shown = f"{100 * gain:+.0f}"
+                    axes.text(right, left, shown, ha="center", va="center", size=7)
             axes.set_xticks(range(len(classes)), classes, rotation=60, ha="right")
             axes.set_yticks(range(len(classes)), classes)
             axes.set_title(f"{arm}, {labels} labels, {training}: gain in points", size=9)
             axes.tick_params(length=0)
-        figure.colorbar(image, ax=every, shrink=0.8)
+        figure.colorbar(image, ax=panels, shrink=0.8)
     return figure
 
 
-def _panels(summary: Rows, draw: Any, *, labels: bool = True) -> "Figure":
+def looks(arm: str) -> tuple[str, str]:
+    """Returns the colour and the marker of an arm, by its place in the table of strategies."""
+    return _LOOKS[_ARMS.index(arm) % len(_LOOKS)]
+
+
+def _panels(
+    summary: Rows, draw: Callable[["Axes", Rows], None], *, labels: bool = True
+) -> "Figure":
     """Returns one panel a setting: task, network and shift down, training budgets across."""
-    trainings = list(dict.fromkeys(row["training"] for row in summary))
-    settings = list(dict.fromkeys((row["task"], row["network"], row["shift"]) for row in summary))[
-        :_MOST_ROWS
-    ]
-    with new_figure(5.2 * len(trainings), 3.3 * len(settings) + 0.5) as figure:
-        grid = figure.subplots(len(settings), len(trainings), squeeze=False)
-        for (row, column), axes in np.ndenumerate(grid):
-            setting, training = settings[row], trainings[column]
-            own = [
-                line
-                for line in summary
-                if (line["task"], line["network"], line["shift"]) == setting
-                and line["training"] == training
-            ]
+    trainings = list(dict.fromkeys(row.training for row in summary))
+    places = list(dict.fromkeys((row.task, row.network, row.shift) for row in summary))[:_MOST_ROWS]
+    with new_figure(5.2 * len(trainings), 3.3 * len(places) + 0.5) as figure:
+        grid = figure.subplots(len(places), len(trainings), squeeze=False)
+        for axes, ((task, network, shift), training) in zip(
+            grid.flat, itertools.product(places, trainings), strict=True
+        ):
+            own = [row for row in summary if row.setting == (task, shift, network, training)]
             axes.set_xscale("log")
             if labels:
                 axes.set_xlabel("labels")
             draw(axes, own)
             if labels:
-                budgets = sorted({line["labels"] for line in own})
+                budgets = sorted({row.labels for row in own})
                 axes.set_xticks(budgets, [str(budget) for budget in budgets], size=8)
                 axes.minorticks_off()
-            shift = f", shift {setting[2]}" if setting[2] else ""
-            axes.set_title(f"{setting[0]}, {setting[1]}{shift}, {training}", size=10)
+            shifted = f", shift {shift}" if shift else ""
+            axes.set_title(f"{task}, {network}{shifted}, {training}", size=10)
             axes.grid(alpha=0.25)
         handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5))
     return figure
 
 
-def _by_arm(rows: Rows) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    for arm in dict.fromkeys(row["arm"] for row in rows):
-        yield arm, sorted((r for r in rows if r["arm"] == arm), key=lambda row: row["labels"])
+def _by_arm(rows: Rows) -> Iterator[tuple[str, Rows]]:
+    for arm in dict.fromkeys(row.arm for row in rows):
+        yield arm, sorted((row for row in rows if row.arm == arm), key=lambda row: row.labels)
 
 
 def _column(rows: Rows, name: str) -> np.ndarray:
-    """Returns a column as float64, NaN where it is empty."""
-    return np.array([math.nan if row[name] == "" else float(row[name]) for row in rows])
+    return np.array([getattr(row, name) for row in rows], dtype=np.float64)
