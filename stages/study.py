@@ -8,19 +8,14 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from headstart.core.errors import UserError, reported, warn
+from headstart import tracking
+from headstart.core.errors import reported
 from headstart.study import stage
 
 
 def main(section: str) -> None:
     stage.answer(section)
-    try:
-        from headstart.tracking import studies
-
-        studies.publish(Path.cwd(), section)
-    except UserError as error:
-        again = f"headstart study publish --section {section}"
-        warn(f"MLflow lacks this study: {error}; `{again}` sends it")
+    tracking.publish_study(Path.cwd(), section)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.core.errors import UserError, warn
 from headstart.core.masking import masked
 from headstart.core.runtime import quick_imports
-from headstart.tracking.spawn import publisher, recorder
+from headstart.tracking.spawn import publisher, recorder, switched_on
 from headstart.tracking.store import address, project_root
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "project_root",
     "publish",
     "publish_all",
+    "publish_study",
     "published",
     "publisher",
     "recorder",
@@ -59,6 +61,20 @@ def publish_all(root: Path) -> "dict[str, Summary | str]":
         from headstart.tracking import publication
 
     return publication.publish_all(root)
+
+
+def publish_study(root: Path, section: str) -> None:
+    """Writes the study of a section to MLflow at the end of its stage; trouble is one warning."""
+    if not switched_on():
+        return
+    try:
+        with quick_imports():
+            from headstart.tracking import studies
+
+        studies.publish(root, section)
+    except UserError as error:
+        again = f"headstart study publish --section {section}"
+        warn(f"MLflow lacks this study: {error}; `{again}` sends it")
 
 
 def published(root: Path) -> bool:

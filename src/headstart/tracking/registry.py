@@ -18,7 +18,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema, TensorSpec
 
 from headstart import serving
-from headstart.core import artefacts
+from headstart.core import artefacts, code
 from headstart.core.errors import UserError
 from headstart.judging import verdict
 from headstart.params import reading, yaml_text
@@ -33,8 +33,10 @@ CHAMPION = "champion"
 # What the served code imports, pinned to what is installed here.
 _REQUIREMENTS = ("keras", "mlflow", "numpy", "pydantic", "pyyaml", "tensorflow")
 _STAGES = {stage.arm: name for name, stage in identity.STAGES.items()}
+# What tells the library's code in a project of `headstart init`, which has no copy of it.
+_LOCK = "headstart.lock"
 # Where what git does not know could have changed the model.
-_SOURCES = ("src", "stages", "params.yaml", "dvc.yaml", "dvc.lock", "metrics")
+_SOURCES = ("src", "stages", _LOCK, "params.yaml", "dvc.yaml", "dvc.lock", "metrics")
 _ABOUT = (
     "The target task's classifier, registered by `headstart register`. Takes raw images (uint8, "
     "0 to 255), one or many. The alias `champion` is the one that `make serve` serves."
@@ -158,7 +160,7 @@ def _tags(
         # DVC's hash of the published files, and of all that the training read.
         "dataset.version": str(stages["download"]["outs"][0]["md5"]),
         "dataset.training_data": identity.digest(dict(training.data)),
-        # The commit, and the hash of all files in it that the stages depend on.
+        # The commit, and the hash of all code that the stages depend on.
         "code.commit": commit,
         "code.digest": identity.digest(
             {
@@ -166,6 +168,11 @@ def _tags(
                 for entry in stages.values()
                 for dep in entry["deps"]
                 if dep["path"].startswith(("src/", "stages/"))
+            }
+            | {
+                f"{_LOCK}:{key}": value
+                for entry in stages.values()
+                for key, value in entry.get("params", {}).get(_LOCK, {}).items()
             }
         ),
     }
@@ -222,6 +229,12 @@ def _add(client: Any, candidate: _Candidate, root: Path) -> str:
     return str(made.version)
 
 
+def _library(root: Path) -> Path:
+    """Returns the folder of the code that trained: the checkout's, else the installed one."""
+    own = root / "src/headstart"
+    return own if own.is_dir() else code.LIBRARY
+
+
 def _save(place: Path, candidate: _Candidate, root: Path, logged: Any) -> None:
     """Writes the model as MLflow keeps it: network, names of the classes, code, signature."""
     images = artefacts.read_array(root / "data/prepared/target/test_images.npy")
@@ -234,7 +247,7 @@ def _save(place: Path, candidate: _Candidate, root: Path, logged: Any) -> None:
             path=str(place),
             loader_module="headstart.tracking.served",
             data_path=str(data),
-            code_paths=[str(root / "src/headstart")],
+            code_paths=[str(_library(root))],
             mlflow_model=Model(
                 artifact_path=logged.artifact_location,
                 model_uuid=logged.model_id,
