@@ -56,7 +56,7 @@ def read_image(path: Path) -> None:
 
 
 def read_npz(path: Path) -> None:
-    own.own(path, path.parent / "raw", classes="auto", image_size="auto")
+    own.write(path, path.parent / "raw", classes="auto", image_size="auto")
     part = raw_data.read("own", path.parent / "raw", classes="auto").parts["all"]
     if len(part.images) != len(part.labels):
         raise AssertionError("not as many labels as images")

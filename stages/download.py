@@ -9,8 +9,8 @@ from pathlib import Path
 
 import _checkout  # noqa: F401
 
-from headstart.core.errors import reported
-from headstart.data import catalogue, download, selection
+from headstart.core.errors import located, reported
+from headstart.data import catalogue, digits, download, own, selection
 from headstart.params import reading
 
 TRUSTED = Path("data/checksums.json")
@@ -21,13 +21,13 @@ def main() -> None:
     chosen = settings.dataset
     folder = selection.RAW / chosen.name
     if chosen.name not in catalogue.DATASETS:
-        from headstart.data import own
-
         shutil.rmtree(folder, ignore_errors=True)
         if chosen.path is None:
-            own.digits(folder)
+            digits.write(folder)
         else:
-            own.own(Path(chosen.path), folder, classes=chosen.classes, image_size=chosen.image_size)
+            own.write(
+                Path(chosen.path), folder, classes=chosen.classes, image_size=chosen.image_size
+            )
         return
     dataset = catalogue.DATASETS[chosen.name]
     # What no data could mend is refused before anything is fetched.
@@ -49,5 +49,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with reported():
+    with reported(), located("params.yaml: dataset."):
         main()

@@ -49,12 +49,7 @@ def _published(name: str) -> catalogue.PublishedFile:
 
 TINY = catalogue.PublishedDataset(
     name="tiny",
-    files=(
-        _published(NAMES[0]),
-        _published(NAMES[1]),
-        _published(NAMES[2]),
-        _published(NAMES[3]),
-    ),
+    files=tuple(map(_published, NAMES)),
     classes=("a", "b", "c", "d"),
 )
 
@@ -417,7 +412,7 @@ def test_good_files_stay_when_one_is_nowhere_and_are_not_fetched_again(
 ) -> None:
     server = serve(only_for(NAMES[2], missing))
     message = refusal(folder, server.url)
-    assert f"no source has {NAMES[2]}\n" in message
+    assert f"no source has {NAMES[2]} of tiny\n" in message
     assert sorted(path.name for path in folder.iterdir()) == sorted({*NAMES} - {NAMES[2]})
     server.answer = good
     server.asked.clear()
@@ -487,7 +482,7 @@ def test_damaged_file_in_a_folder_is_named_and_only_that_one_is_missing(
 ) -> None:
     source = stocked(tmp_path / "mirror", suffix=suffix, content={IMAGES: content})
     message = refusal(folder, str(source))
-    assert f"no source has {IMAGES}\n" in message
+    assert f"no source has {IMAGES} of tiny\n" in message
     assert f"{source}: {IMAGES}: " in message
     assert reason in message
     assert sorted(path.name for path in folder.iterdir()) == sorted(NAMES[1:])
@@ -530,7 +525,7 @@ def test_all_sources_are_listed_with_their_reasons(
     liar, broken = serve(wrong_bytes), serve(missing)
     message = refusal(folder, "/no/such/folder", liar.url, broken.url)
     lines = message.splitlines()
-    assert lines[0] == f"dataset tiny: no source has {', '.join(NAMES)}"
+    assert lines[0] == f"sources: no source has {', '.join(NAMES)} of tiny"
     assert lines[1] == "  /no/such/folder: there is no such folder"
     assert lines[2].startswith(f"  {liar.url}: {IMAGES}: has SHA-256")
     assert lines[3].startswith(f"  {broken.url}: {', '.join(NAMES)}: the server has it neither")
@@ -703,7 +698,9 @@ def stage(project: Path, code: str | None = None) -> subprocess.CompletedProcess
 def test_stage_without_a_source_ends_with_one_message(project: Path) -> None:
     result = stage(project)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: dataset fashion_mnist: no source has train-images")
+    assert result.stderr.startswith(
+        "error: params.yaml: dataset.sources: no source has train-images"
+    )
     assert result.stderr.count("error:") == 1
     assert "/no/such/folder: there is no such folder" in result.stderr
     assert "Traceback" not in result.stderr

@@ -13,7 +13,7 @@ from own_data import PIXELS, gathered, refusal
 
 from headstart.core import artefacts
 from headstart.core.errors import UserError
-from headstart.data import raw_data
+from headstart.data import own, raw_data
 
 
 def test_images_are_ordered_by_file_name_across_classes_then_by_class(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_colour_of_one_image_makes_all_colour(photos: Path) -> None:
 
 def test_images_of_any_size_are_brought_to_the_size_asked(photos: Path) -> None:
     save(photos / "ant" / "wide.png", np.full((20, 40), 77, np.uint8))
-    assert "set dataset.image_size to [height, width]" in refusal(photos)
+    assert "image_size: auto, but " in refusal(photos)
     images = gathered(photos, image_size=(8, 10)).parts["all"].images
     assert images.shape == (37, 8, 10)
     assert (images == 77).reshape(37, -1).all(axis=1).sum() == 1
@@ -154,9 +154,25 @@ def test_link_within_the_folder_is_an_image_like_any_other(photos: Path) -> None
 
 
 def test_folder_that_is_no_class_and_class_without_a_folder_are_named(photos: Path) -> None:
-    assert "cat: is no class of dataset.classes" in refusal(photos, classes=["ant", "bee"])
+    assert "cat is no class; add it there" in refusal(photos, classes=["ant", "bee"])
     names = ["ant", "bee", "cat", "dog"]
     assert "there is no folder for the class 'dog'" in refusal(photos, classes=names)
+
+
+def test_what_is_not_there_or_no_data_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none") == f"path: there is no folder or file {tmp_path / 'none'}"
+    (tmp_path / "notes.txt").write_text("hello")
+    assert "notes.txt is neither a folder of images nor an .npz" in refusal(tmp_path / "notes.txt")
+
+
+def test_survey_tells_what_the_arrays_will_be(photos: Path) -> None:
+    save(photos / "ant" / "wide.png", np.zeros((6, 9, 3), np.uint8))
+    told = own.survey(photos)
+    assert told.classes == ["ant", "bee", "cat"]
+    assert told.totals == {"all": 37}
+    assert told.counts == {"all": [13, 12, 12]}
+    assert set(told.sizes) == {(12, 12), (6, 9)}
+    assert told.channels == 3
 
 
 def test_name_that_is_not_text_is_named(photos: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from own_data import FUZZ, PIXELS, gathered, refusal, spoiled
 
 from headstart.core.errors import UserError
+from headstart.data import own
 
 
 def npz(path: Path, **arrays: Any) -> Path:
@@ -57,6 +58,13 @@ def test_given_classes_number_the_names_in_an_npz(tmp_path: Path) -> None:
     assert gathered(textual).classes == ("blue", "green", "grey", "red")
 
 
+def test_survey_tells_what_the_arrays_will_be(tmp_path: Path) -> None:
+    told = own.survey(npz(tmp_path / "own.npz", images=PIXELS[..., None], labels=LABELS))
+    assert (told.classes, told.totals) == (["0", "1", "2", "3"], {"all": 40})
+    assert told.counts == {"all": [10] * 4}
+    assert (told.sizes, told.channels) == ([(6, 5)], 1)
+
+
 def test_npz_images_are_brought_to_the_size_asked(tmp_path: Path) -> None:
     path = npz(tmp_path / "own.npz", images=PIXELS, labels=LABELS)
     assert gathered(path, image_size=(3, 4)).parts["all"].images.shape == (40, 3, 4)
@@ -66,14 +74,14 @@ def test_npz_images_are_brought_to_the_size_asked(tmp_path: Path) -> None:
     ("arrays", "said"),
     [
         ({"pictures": PIXELS}, "holds pictures; images and labels are needed"),
-        ({"images": PIXELS, "labels": LABELS[:9]}, "9 labels for the 40 of images"),
+        ({"images": PIXELS, "labels": LABELS[:9]}, "images.npy has 40 rows for 9 labels"),
         ({"images": PIXELS, "labels": LABELS - 1}, "label -1 at 0 is out of range"),
         (
             {"images": PIXELS, "labels": LABELS, "classes": np.array(["a", "b"])},
             "label 2 at position 2 of all is no class (0 to 1)",
         ),
-        ({"images": PIXELS * np.nan, "labels": LABELS}, "image 0 of images.npy holds NaN"),
-        ({"images": PIXELS / 255, "labels": LABELS}, "image 0 of images.npy holds fractions"),
+        ({"images": PIXELS * np.nan, "labels": LABELS}, "images.npy: image 0 holds NaN"),
+        ({"images": PIXELS / 255, "labels": LABELS}, "images.npy: image 0 holds fractions"),
         ({"images": PIXELS.astype(int) + 1, "labels": LABELS}, "holds values out of range"),
         ({"images": PIXELS > 9, "labels": LABELS}, "images.npy are bool"),
         ({"images": PIXELS[:, 0], "labels": LABELS}, "has the shape (40, 5)"),
@@ -98,6 +106,36 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     (tmp_path / "own.npz").write_bytes(pickle.dumps(Trap()))
     assert "is no .npz file" in refusal(path)
     assert not (tmp_path / "sprung").exists()
+
+
+def _packed_otherwise(path: Path, method: int) -> None:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in (("images", PIXELS), ("labels", LABELS)):
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(f"{name}.npy", content.getvalue())
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_packing_of_any_kind_is_read_and_refused_where_it_is_damaged(
+    tmp_path: Path, method: int
+) -> None:
+    path = tmp_path / "own.npz"
+    _packed_otherwise(path, method)
+    np.testing.assert_array_equal(gathered(path).parts["all"].images, PIXELS)
+    content = bytearray(path.read_bytes())
+    content[60:120] = bytes(60)
+    path.write_bytes(content)
+    assert "is no .npz file, or damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (", b"", b"{'descr': '|u1'}", b"\xff" * 40])
+def test_header_that_is_none_is_refused(tmp_path: Path, header: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "own.npz", "w") as archive:
+        for name in ("images.npy", "labels.npy"):
+            size = len(header).to_bytes(2, "little")
+            archive.writestr(name, b"\x93NUMPY\x01\x00" + size + header)
+    assert "is no .npz file, or damaged" in refusal(tmp_path / "own.npz")
 
 
 def test_header_that_claims_terabytes_is_refused_before_a_byte_is_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from own_data import gathered
 
 from headstart.core.errors import UserError
 from headstart.core.parts import Drawn
-from headstart.data import own, quality, raw_data
+from headstart.data import digits, quality, raw_data
 
 
 def test_images_in_two_parts_are_counted_named_and_refused_above_the_limit(photos: Path) -> None:
@@ -24,7 +24,7 @@ def test_images_in_two_parts_are_counted_named_and_refused_above_the_limit(photo
     }
     with pytest.raises(UserError) as refused:
         quality.check(raw, drawn, max_duplicates=0)
-    assert "dataset.max_duplicates: 0, and 1 images stand in more than one" in str(refused.value)
+    assert "max_duplicates: 0, and 1 images stand in more than one" in str(refused.value)
     assert "train: bee/bee 003.png = test: ant/zz copy.png" in str(refused.value)
     (warning,) = quality.check(raw, drawn, max_duplicates=1)
     assert "bee/bee 003.png" in warning
@@ -46,7 +46,7 @@ def test_blank_images_are_told_and_nothing_but_blank_ones_refused(photos: Path) 
 def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
-    own.digits(tmp_path)
+    digits.write(tmp_path)
     raw = raw_data.read("digits", tmp_path, classes="auto")
     images = raw_data.normalise(np.asarray(raw.parts["all"].images), white=raw.white)
     np.testing.assert_array_equal(images, (load_digits().images / 16).astype(np.float32))
@@ -54,7 +54,7 @@ def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
 
 
 def test_digits_hold_no_image_twice(tmp_path: Path) -> None:
-    own.digits(tmp_path)
+    digits.write(tmp_path)
     images = raw_data.read("digits", tmp_path, classes="auto").parts["all"].images
     thirds = {str(part): (images, np.arange(part, 1797, 3)) for part in range(3)}
     assert quality.duplicates(thirds) == (0, [])

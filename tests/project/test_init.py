@@ -177,7 +177,7 @@ def test_stages_are_ours_and_depend_on_no_file_of_the_library(tmp_path: Path) ->
         ({}, "give either --data FOLDER"),
         ({"dataset": "imagenet"}, "there is no imagenet; there are digits, fashion_mnist"),
         ({"dataset": "digits", "data": Path("x")}, "give either --data FOLDER"),
-        ({"data": Path("/nowhere")}, "is neither a folder of images nor an .npz file"),
+        ({"data": Path("/nowhere")}, "--data: there is no folder or file /nowhere"),
         ({"dataset": "digits", "target": ["8", "cat"]}, "there is no class 'cat'"),
         ({"dataset": "digits", "source_model": Path("x.h5")}, "x.h5: is no .keras file"),
     ],

@@ -18,7 +18,7 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (40, 6, 5), dtype=np.uint8)
 def gathered(path: Path, *, classes: Any = "auto", image_size: Any = "auto") -> raw_data.Raw:
     """Returns what the download stage leaves of the folder or file `path`, beside it in raw/."""
     folder = path.parent / "raw"
-    own.own(path, folder, classes=classes, image_size=image_size)
+    own.write(path, folder, classes=classes, image_size=image_size)
     return raw_data.read("own", folder, classes=classes)
 
 

@@ -354,7 +354,7 @@ def test_predict_says_class_and_probability_of_the_pixels_that_training_would_se
         colour = Image.fromarray(raw_tests[0]).resize((160, 90)).convert("RGBA")
         colour.putalpha(200)
         colour.convert("LA").save(tmp_path / "own" / name / "photo.png")
-    own.own(tmp_path / "own", tmp_path / "raw", classes="auto", image_size=SHAPE)
+    own.write(tmp_path / "own", tmp_path / "raw", classes="auto", image_size=SHAPE)
     pixels = artefacts.read_array(tmp_path / "raw/all_images.npy")[0]
     Image.fromarray(pixels).save(tmp_path / "pixels.png")
     files = ("0.png", "missing.png", "1.png", "own/a/photo.png", "pixels.png")

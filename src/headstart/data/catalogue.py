@@ -1,7 +1,10 @@
 """Which published datasets there are: files, sums, classes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from headstart.data.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class PublishedFile:
 
 @dataclass(frozen=True)
 class PublishedDataset:
-    """A published dataset.
+    """A published dataset of square grey images.
 
     `files` are the training images, training labels, test images and test labels, in this order.
     `classes` are the names of the classes 0, 1, ... in our files; `aliases` leads from other
@@ -26,50 +29,46 @@ class PublishedDataset:
     """
 
     name: str
-    files: tuple[PublishedFile, PublishedFile, PublishedFile, PublishedFile]
+    files: tuple[PublishedFile, ...]
     classes: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
     sources: tuple[str, ...] = ()
 
+    def survey(self) -> Survey:
+        """Returns what the sizes of the files tell: not how many images each class has."""
+        images, labels, _, test_labels = (file.bytes for file in self.files)
+        # IDX: eight bytes before the labels, sixteen before the images.
+        totals = {"train": labels - 8, "test": test_labels - 8}
+        side = math.isqrt((images - 16) // totals["train"])
+        return Survey(self.classes, totals, None, [(side, side)], aliases=self.aliases)
 
-# Sizes and sums of the bytes that Zalando Research publishes; recompressed with the original
-# header they have the MD5 sums in the publisher's README.
+
+def _files(*sums: str | None) -> tuple[PublishedFile, ...]:
+    """Returns the files of MNIST, whose names and sizes its successors took over."""
+    names = (
+        ("train-images-idx3-ubyte", 47_040_016),
+        ("train-labels-idx1-ubyte", 60_008),
+        ("t10k-images-idx3-ubyte", 7_840_016),
+        ("t10k-labels-idx1-ubyte", 10_008),
+    )
+    return tuple(PublishedFile(*file, sum_) for file, sum_ in zip(names, sums, strict=True))
+
+
+_CLOTHES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
+)  # fmt: skip
+
+# The sums of the bytes that Zalando Research publishes; recompressed with the original header
+# they have the MD5 sums in the publisher's README.
 FASHION_MNIST = PublishedDataset(
     name="fashion_mnist",
-    files=(
-        PublishedFile(
-            "train-images-idx3-ubyte",
-            47_040_016,
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        ),
-        PublishedFile(
-            "train-labels-idx1-ubyte",
-            60_008,
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        ),
-        PublishedFile(
-            "t10k-images-idx3-ubyte",
-            7_840_016,
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        ),
-        PublishedFile(
-            "t10k-labels-idx1-ubyte",
-            10_008,
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
+    files=_files(
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
-    classes=(
-        "t-shirt",
-        "trouser",
-        "pullover",
-        "dress",
-        "coat",
-        "sandal",
-        "shirt",
-        "sneaker",
-        "bag",
-        "boot",
-    ),
+    classes=_CLOTHES,
     aliases={
         "t-shirt/top": "t-shirt",
         "t-shirt": "t-shirt",
@@ -86,20 +85,10 @@ FASHION_MNIST = PublishedDataset(
 )
 
 
-def _unverified() -> tuple[PublishedFile, PublishedFile, PublishedFile, PublishedFile]:
-    """The files of a dataset in the format of MNIST whose sums nobody here could verify."""
-    return (
-        PublishedFile("train-images-idx3-ubyte", 47_040_016, None),
-        PublishedFile("train-labels-idx1-ubyte", 60_008, None),
-        PublishedFile("t10k-images-idx3-ubyte", 7_840_016, None),
-        PublishedFile("t10k-labels-idx1-ubyte", 10_008, None),
-    )
-
-
 # LeCun, Cortes and Burges: the database's own site refuses programs, these copies do not.
 MNIST = PublishedDataset(
     name="mnist",
-    files=_unverified(),
+    files=_files(None, None, None, None),
     classes=tuple("0123456789"),
     sources=(
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -110,7 +99,7 @@ MNIST = PublishedDataset(
 # Clanuwat et al. 2018, "Deep Learning for Classical Japanese Literature".
 KMNIST = PublishedDataset(
     name="kmnist",
-    files=_unverified(),
+    files=_files(None, None, None, None),
     classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     sources=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
 )

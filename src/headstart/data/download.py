@@ -2,21 +2,26 @@
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Annotated
+
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from headstart.core.artefacts import replacing, write_json
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, WrongValue
 from headstart.core.masking import masked
 from headstart.data.apt import apt
 from headstart.data.catalogue import DATASETS, PublishedDataset, PublishedFile
-from headstart.data.verify import Fetch, FileRefused, SourceRefused, copied, fault, say
+from headstart.data.verify import Fetch, FileRefused, SourceRefused, copied, fault, say, sha256
 from headstart.data.web import TIMEOUT, web
+
+_SUMS = TypeAdapter(
+    dict[str, dict[str, Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]]],
+    config=ConfigDict(strict=True),
+)
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,11 @@ def download(
       One `Arrival` per file in the order of `dataset.files`.
 
     Raises:
-      UserError: when a file can be had from no source; it names each source with its reason.
+      WrongValue: when a file can be had from no source; it names each source with its reason.
         What did arrive stays, so that the next try goes on from there.
+      UserError: when the lock file, the timeout or `folder` is not as it has to be.
     """
-    files = _with_trusted_sums(dataset, trusted)
-    dataset = dataclasses.replace(dataset, files=files)
+    dataset = _with_trusted_sums(dataset, trusted)
     seconds = _timeout(environment) if timeout is None else timeout
     mirror = environment.get("HEADSTART_MIRROR", "").strip()
     sources = [*([mirror] if mirror else []), *sources]
@@ -99,20 +104,20 @@ def download(
             failures.append(f"{masked(source)}: {masked('; '.join(reasons))}")
     missing = [file for file in dataset.files if file.name not in arrivals]
     if missing:
-        raise UserError(_nowhere(dataset, missing, failures))
+        raise WrongValue("sources", _nowhere(dataset, missing, failures))
     return [arrivals[file.name] for file in dataset.files]
 
 
-def _with_trusted_sums(
-    dataset: PublishedDataset, lock: Path | None
-) -> tuple[PublishedFile, PublishedFile, PublishedFile, PublishedFile]:
-    """Returns the dataset's files with the sums that the lock file holds for unknown ones."""
+def _with_trusted_sums(dataset: PublishedDataset, lock: Path | None) -> PublishedDataset:
+    """Returns the dataset with the sums that the lock file holds for unknown ones."""
     known = _locked(lock).get(dataset.name, {})
-    train_images, train_labels, test_images, test_labels = (
-        file if file.sha256 is not None else dataclasses.replace(file, sha256=known.get(file.name))
-        for file in dataset.files
+    return dataclasses.replace(
+        dataset,
+        files=tuple(
+            dataclasses.replace(file, sha256=file.sha256 or known.get(file.name))
+            for file in dataset.files
+        ),
     )
-    return train_images, train_labels, test_images, test_labels
 
 
 def _locked(lock: Path | None) -> dict[str, dict[str, str]]:
@@ -120,19 +125,11 @@ def _locked(lock: Path | None) -> dict[str, dict[str, str]]:
         return {}
     advice = "restore it from git (git checkout) or delete it to trust the next download anew"
     try:
-        found = json.loads(lock.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{lock}: is not JSON ({error}); {advice}") from error
-    sums = [
-        value
-        for files in (found.values() if isinstance(found, dict) else [None])
-        for value in (files.values() if isinstance(files, dict) else [None])
-    ]
-    if not all(isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) for value in sums):
+        return _SUMS.validate_json(lock.read_bytes())
+    except ValidationError as error:
         raise UserError(
             f"{lock}: holds other things than SHA-256 sums by dataset and file; {advice}"
-        )
-    return cast(dict[str, dict[str, str]], found)
+        ) from error
 
 
 def _refuse_unverifiable(source: str) -> None:
@@ -145,19 +142,16 @@ def _refuse_unverifiable(source: str) -> None:
 
 def _trust(dataset: PublishedDataset, file: PublishedFile, part: Path, lock: Path | None) -> None:
     """Writes the sum of a file that came over https into the lock file."""
-    with part.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    digest = sha256(part)
     for other in DATASETS.values():
-        if other.name != dataset.name and found in {known.sha256 for known in other.files}:
-            raise FileRefused(
-                f"holds the file of {other.name}; set dataset.sources in params.yaml to published"
-            )
+        if other.name != dataset.name and digest in {known.sha256 for known in other.files}:
+            raise FileRefused(f"holds the file of {other.name}: take another address")
     if lock is None:
         return
     sums = _locked(lock)
-    sums.setdefault(dataset.name, {})[file.name] = found
+    sums.setdefault(dataset.name, {})[file.name] = digest
     write_json(lock, {name: dict(sorted(files.items())) for name, files in sorted(sums.items())})
-    say(f"{file.name}: trusted on first use (SHA-256 {found[:16]}...), see {lock}: commit it")
+    say(f"{file.name}: trusted on first use (SHA-256 {digest[:16]}...), see {lock}: commit it")
 
 
 def _timeout(environment: Mapping[str, str]) -> float:
@@ -191,11 +185,11 @@ def _nowhere(
     names = ", ".join(file.name for file in missing)
     advice = (
         f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "
-        "HEADSTART_MIRROR=FOLDER, or add a source to dataset.sources in params.yaml."
+        "HEADSTART_MIRROR=FOLDER, or add another source."
     )
     return "\n".join(
         [
-            f"dataset {dataset.name}: no source has {names}",
+            f"no source has {names} of {dataset.name}",
             *(f"  {failure}" for failure in failures),
             advice,
         ]

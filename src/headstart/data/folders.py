@@ -1,94 +1,134 @@
-"""Images of one's own, and those that scikit-learn ships, made into arrays under data/raw/.
-
-A folder or file here comes from anywhere: nothing in it is executed or unpickled, nothing outside
-of it is read, and no image or archive is unpacked before its size is known.
-"""
+"""A folder of one's own, `CLASS/IMAGE.png`, perhaps below `train/`, `valid/` and `test/`."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headstart.core import artefacts
-from headstart.core.errors import UserError, warn
-from headstart.data.raw_data import ALL, FILES
-
-if TYPE_CHECKING:
-    pass
+from headstart.core.errors import UserError, WrongValue, warn
 from headstart.data import images
-from headstart.data.raw_data import write_about
+from headstart.data.raw_data import ALL, FILES, write_about
+from headstart.data.survey import Survey, counted
 
 PARTS = ("train", "valid", "test")
-
-
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+# Files that a warning names.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a folder holds: class names, and by part the files in order with their labels."""
+class _Listing:
+    """The names of the classes, and by part the files, below the folder, with their labels."""
 
     classes: list[str]
-    files: Mapping[str, list[tuple[str, int]]]
+    files_by_part: Mapping[str, list[tuple[str, int]]]
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        return {
+            part: np.array([label for _, label in files], dtype=np.int64)
+            for part, files in self.files_by_part.items()
+        }
 
 
-def survey(root: Path, *, classes: Sequence[str] | None = None) -> Found:
-    """Returns what images lie in the folder `root`, ordered by file name, then by class.
+def survey(root: Path) -> Survey:
+    """Returns what the folder `root` holds, as far as names and headers of files tell.
 
     Raises:
-        UserError: A link leads out of the folder, a class is empty or unknown, or a name cannot
-            be read.
+        UserError: A link leads out of the folder, a class is empty, or a file cannot be read.
     """
-    top = _folders(root, root)
-    parted = "train" in top and bool(_folders(root / "train", root))
-    if parted:
-        strange = sorted(set(top) - set(PARTS))
-        if strange:
-            raise UserError(
-                f"{root}: beside train/, valid/ and test/ there is {strange[0]}/; move it away"
-            )
-        homes = {part: root / part for part in PARTS if part in top}
-    else:
-        homes = {ALL: root}
-    there = {part: _folders(home, root) for part, home in homes.items()}
-    names = sorted(set().union(*there.values())) if classes is None else list(classes)
-    for part, found in there.items():
-        unknown = sorted(set(found) - set(names))
+    listing = _listed(root, None)
+    grey, sizes = _headers(root, listing)
+    return counted(listing.classes, listing.labels, list(sizes), 1 if grey else 3)
+
+
+def write(
+    root: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
+) -> None:
+    """Writes the images below `root`, ordered by file name, then by class, into `folder`.
+
+    Args:
+        root: A folder of one's own.
+        folder: Where `<part>_images.npy`, `<part>_labels.npy`, files.json and about.json go.
+        classes: The names in the order of their numbers; sorted if None.
+        size: Height and width that all images are brought to; if None, all have one size.
+
+    Raises:
+        UserError: As `survey` does.
+        WrongValue: `classes` are not the folders, or without `image_size` sizes differ.
+    """
+    listing = _listed(root, classes)
+    grey, sizes = _headers(root, listing)
+    if size is None and len(sizes) > 1:
+        shown = ", ".join(f"{name} is {h} x {w}" for (h, w), name in list(sizes.items())[:2])
+        raise WrongValue(
+            "image_size",
+            f"auto, but {root} has images of {len(sizes)} sizes ({shown} pixels); write "
+            "[height, width]",
+        )
+    shape = (*(size or next(iter(sizes))), *([] if grey else [3]))
+    labels = listing.labels
+    for part, files in listing.files_by_part.items():
+        rows = (images.read(root / name, shape=shape)[np.newaxis] for name, _ in files)
+        artefacts.write_blocks(
+            folder / f"{part}_images.npy", rows, shape=(len(files), *shape), dtype=np.uint8
+        )
+        artefacts.write_array(folder / f"{part}_labels.npy", labels[part])
+    names = {part: [name for name, _ in files] for part, files in listing.files_by_part.items()}
+    artefacts.write_json(folder / FILES, names)
+    write_about(folder, classes=listing.classes, white=255, parts=list(names))
+
+
+def _listed(root: Path, classes: Sequence[str] | None) -> _Listing:
+    homes = _homes(root)
+    present = {part: _subfolders(home, root) for part, home in homes.items()}
+    names = sorted(set().union(*present.values())) if classes is None else list(classes)
+    for part, home in homes.items():
+        unknown = sorted(set(present[part]) - set(names))
         if unknown:
-            raise UserError(
-                f"{homes[part] / unknown[0]}: is no class of dataset.classes in params.yaml; "
-                "add it there, or move the folder away"
+            raise WrongValue(
+                "classes", f"{home / unknown[0]} is no class; add it there, or move the folder away"
             )
-        missing = [name for name in names if name not in found]
+        missing = [name for name in names if name not in present[part]]
         if missing:
-            raise UserError(f"{homes[part]}: there is no folder for the class {missing[0]!r}")
+            raise UserError(f"{home}: there is no folder for the class {missing[0]!r}")
     if len(names) < 2:
         raise UserError(f"{root}: holds {len(names)} class folders; two or more are needed")
-    files = {}
     strays: list[str] = []
+    files_by_part = {}
     for part, home in homes.items():
-        listed = []
-        for number, name in enumerate(names):
-            images = _images(home / name, root, strays)
-            if not images:
-                raise UserError(f"{home / name}: holds no .png or .jpg image")
-            listed += [
-                (image, number, f"{home.relative_to(root) / name / image}") for image in images
-            ]
-        files[part] = [(path, number) for _, number, path in sorted(listed)]
+        ordered = sorted(
+            (file, label, str(home.relative_to(root) / name / file))
+            for label, name in enumerate(names)
+            for file in _image_names(home / name, root, strays)
+        )
+        files_by_part[part] = [(path, label) for _, label, path in ordered]
     if strays:
-        more = ", ..." if len(strays) > 3 else ""
         warn(
             f"{root}: {len(strays)} files are left out, since they are no .png or .jpg: "
-            f"{', '.join(strays[:3])}{more}"
+            f"{', '.join(strays[:_SHOWN])}{', ...' * (len(strays) > _SHOWN)}"
         )
-    return Found(names, files)
+    return _Listing(names, files_by_part)
 
 
-def _folders(home: Path, root: Path) -> list[str]:
+def _homes(root: Path) -> dict[str, Path]:
+    """Returns the folders that hold those of the classes, by part."""
+    top = _subfolders(root, root)
+    # A class may be called train: only a folder of folders is a part.
+    if "train" not in top or not _subfolders(root / "train", root):
+        return {ALL: root}
+    strange = sorted(set(top) - set(PARTS))
+    if strange:
+        raise UserError(
+            f"{root}: beside train/, valid/ and test/ there is {strange[0]}/; move it away"
+        )
+    return {part: root / part for part in PARTS if part in top}
+
+
+def _subfolders(home: Path, root: Path) -> list[str]:
     with os.scandir(home) as entries:
         return sorted(
             _readable(entry, root)
@@ -97,8 +137,9 @@ def _folders(home: Path, root: Path) -> list[str]:
         )
 
 
-def _images(home: Path, root: Path, strays: list[str]) -> list[str]:
-    found = []
+def _image_names(home: Path, root: Path, strays: list[str]) -> list[str]:
+    """Returns the images in the folder of a class; other files are added to `strays`."""
+    names = []
     with os.scandir(home) as entries:
         for entry in entries:
             name = _readable(entry, root)
@@ -111,8 +152,10 @@ def _images(home: Path, root: Path, strays: list[str]) -> list[str]:
             elif not entry.is_file():
                 raise UserError(f"{entry.path}: is no file")
             else:
-                found.append(name)
-    return found
+                names.append(name)
+    if not names:
+        raise UserError(f"{home}: holds no .png or .jpg image")
+    return names
 
 
 def _readable(entry: "os.DirEntry[str]", root: Path) -> str:
@@ -134,42 +177,13 @@ def _readable(entry: "os.DirEntry[str]", root: Path) -> str:
     return entry.name
 
 
-def looks(root: Path, found: Found) -> tuple[bool, dict[tuple[int, int], str]]:
+def _headers(root: Path, listing: _Listing) -> tuple[bool, dict[tuple[int, int], str]]:
     """Returns whether all images are grey, and the sizes that occur with a file of each."""
     grey = True
     sizes: dict[tuple[int, int], str] = {}
-    for name, _ in (file for files in found.files.values() for file in files):
-        with images.opened(root / name) as image:
-            grey = grey and images.is_grey(image)
-            sizes.setdefault(images.upright_size(image), name)
+    for files in listing.files_by_part.values():
+        for name, _ in files:
+            with images.opened(root / name) as image:
+                grey = grey and images.is_grey(image)
+                sizes.setdefault(images.upright_size(image), name)
     return grey, sizes
-
-
-def write(
-    root: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
-) -> None:
-    """Writes the images of a folder of one's own into `folder` as arrays, one pair a part."""
-    found = survey(root, classes=classes)
-    grey, sizes = looks(root, found)
-    if size is None and len(sizes) > 1:
-        first, second = list(sizes.items())[:2]
-        raise UserError(
-            f"{root}: images have {len(sizes)} different sizes ({first[1]} is {_by(first[0])}, "
-            f"{second[1]} {_by(second[0])} pixels); set dataset.image_size to [height, width]"
-        )
-    height, width = size if size is not None else next(iter(sizes))
-    shape = (height, width) if grey else (height, width, 3)
-    for part, files in found.files.items():
-        rows = (images.read(root / name, shape=shape)[None] for name, _ in files)
-        artefacts.write_blocks(
-            folder / f"{part}_images.npy", rows, shape=(len(files), *shape), dtype=np.uint8
-        )
-        labels = np.array([number for _, number in files], dtype=np.int64)
-        artefacts.write_array(folder / f"{part}_labels.npy", labels)
-    names = {part: [name for name, _ in files] for part, files in found.files.items()}
-    artefacts.write_json(folder / FILES, names)
-    write_about(folder, classes=found.classes, white=255, parts=list(found.files))
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"

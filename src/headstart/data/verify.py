@@ -12,8 +12,6 @@ from typing import IO, cast
 from headstart.data.catalogue import PublishedFile
 
 _CHUNK = 1024 * 1024
-
-
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -55,14 +53,19 @@ def fault(path: Path, file: PublishedFile) -> str | None:
     size = path.stat().st_size
     if size != file.bytes:
         return f"holds {size} bytes instead of {file.bytes}"
+    return _sum_fault(sha256(path), file)
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes in hex."""
     with path.open("rb") as content:
-        return _sum_fault(hashlib.file_digest(content, "sha256").hexdigest(), file)
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _sum_fault(found: str, file: PublishedFile) -> str | None:
-    if file.sha256 is None or found == file.sha256:
+def _sum_fault(digest: str, file: PublishedFile) -> str | None:
+    if file.sha256 is None or digest == file.sha256:
         return None
-    return f"has SHA-256 {found[:16]}... instead of the published {file.sha256[:16]}..."
+    return f"has SHA-256 {digest[:16]}... instead of the published {file.sha256[:16]}..."
 
 
 def unpack(packed: Path, file: PublishedFile, to: Path) -> None:

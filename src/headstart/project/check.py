@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from headstart.core import artefacts
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
-from headstart.data import catalogue, own, raw_data, selection, tasks
+from headstart.data import catalogue, digits, own, selection, tasks
 from headstart.params import networks, reading, sections
 from headstart.project import cache
 from headstart.transfer import strategies
@@ -106,7 +106,8 @@ def _data(
     chosen = settings.dataset
     folder = root / selection.RAW / chosen.name
     if chosen.path is not None:
-        seen = own.look(root / chosen.path)
+        with located("params.yaml: dataset."):
+            seen = own.survey(root / chosen.path)
         if chosen.classes != "auto" and sorted(chosen.classes) != sorted(seen.classes):
             raise UserError(
                 f"params.yaml: dataset.classes: {', '.join(chosen.classes)}; {chosen.path} has "
@@ -120,23 +121,24 @@ def _data(
             )
         size = seen.sizes[0] if chosen.image_size == "auto" else chosen.image_size
         shape = (*size, *([] if seen.channels == 1 else [seen.channels]))
-        order = [classes.index(name) for name in seen.classes]
-        labels = {part: np.repeat(order, counts) for part, counts in seen.counts.items()}
-        aliases: Mapping[str, str] = {}
+        order = np.array([classes.index(name) for name in seen.classes])
+        labels = {part: order[numbers] for part, numbers in seen.labels().items()}
+        aliases = seen.aliases
     elif folder.exists():
         raw = selection.read(chosen, root / selection.RAW)
         classes, aliases = list(raw.classes), raw.aliases
         labels = {name: part.labels for name, part in raw.parts.items()}
         shape = next(iter(raw.parts.values())).images.shape[1:]
-    elif chosen.name == "digits":
-        classes, aliases, shape = list("0123456789"), {}, (8, 8)
-        labels = {raw_data.ALL: np.arange(1797) % 10}
     else:
-        known = catalogue.DATASETS[chosen.name]
-        classes, aliases, shape = list(known.classes), known.aliases, (28, 28)
-        labels = {"train": np.arange(60000) % 10, "test": np.arange(10000) % 10}
-        size_mb = sum(file.bytes for file in known.files) / 1e6
-        report.lines.append(f"{chosen.name} is not there yet: {size_mb:.0f} MB will be fetched")
+        if chosen.name == digits.NAME:
+            seen = digits.survey()
+        else:
+            known = catalogue.DATASETS[chosen.name]
+            seen = known.survey()
+            size_mb = sum(file.bytes for file in known.files) / 1e6
+            report.lines.append(f"{chosen.name} is not there yet: {size_mb:.0f} MB will be fetched")
+        classes, aliases, labels = list(seen.classes), seen.aliases, seen.labels()
+        shape = seen.sizes[0]
     total = sum(map(len, labels.values()))
     pixels = " x ".join(map(str, shape))
     report.lines.append(f"data: {chosen.name}, {total} images of {pixels}, {len(classes)} classes")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError, located
-from headstart.data import catalogue, own, tasks
+from headstart.data import catalogue, digits, own, tasks
 from headstart.params import reading, yaml_text
 
 STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
@@ -153,7 +153,8 @@ def create(
 
 
 def _own(path: Path) -> _Data:
-    seen = own.look(path)
+    with located("", path="--data"):
+        seen = own.survey(path)
     heights, widths = zip(*seen.sizes, strict=True)
     largest = max(heights + widths)
     size: tuple[int, int] | None = None
@@ -167,7 +168,7 @@ def _own(path: Path) -> _Data:
         path=f"data/own/{path.resolve().name}",
         classes=seen.classes,
         aliases={},
-        parts={part: sum(counts) for part, counts in seen.counts.items()},
+        parts=seen.totals,
         shape=(*(size or seen.sizes[0]), seen.channels),
         image_size=size,
         label=str(path),
@@ -175,18 +176,14 @@ def _own(path: Path) -> _Data:
 
 
 def _known(name: str) -> _Data:
-    if name == "digits":
-        return _Data(
-            name, None, tuple("0123456789"), {}, {"all": 1797}, (8, 8, 1), None,
-            "scikit-learn's handwritten digits",
-        )  # fmt: skip
-    if name not in catalogue.DATASETS:
-        known = ", ".join(["digits", *catalogue.DATASETS])
+    if name not in (digits.NAME, *catalogue.DATASETS):
+        known = ", ".join([digits.NAME, *catalogue.DATASETS])
         raise UserError(f"--dataset: there is no {name}; there are {known}")
-    known_set = catalogue.DATASETS[name]
+    label = "scikit-learn's handwritten digits" if name == digits.NAME else name
+    seen = digits.survey() if name == digits.NAME else catalogue.DATASETS[name].survey()
     return _Data(
-        name, None, known_set.classes, known_set.aliases, {"train": 60000, "test": 10000},
-        (28, 28, 1), None, name,
+        name, None, seen.classes, seen.aliases, seen.totals, (*seen.sizes[0], seen.channels),
+        None, label,
     )  # fmt: skip
 
 
