@@ -97,7 +97,9 @@ def main() -> None:
                 classes=classes,
             ),
             # Where the verified bytes came from is no part of the result.
-            parameters=settings.model_dump(exclude={"dataset": {"sources"}}, exclude_none=True),
+            parameters=settings.model_dump(
+                exclude={"dataset": {"sources"}}, exclude_none=True, by_alias=True
+            ),
             hashes={str(path): artefacts.md5(path) for path in sorted(MODELS.glob("*.keras"))},
             commands=("git checkout REVISION  # whose dvc.lock has these hashes", "make run"),
         )
