@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun
 
-_IS = {
+_WHAT = {
     "train_a": "The source model: trained on the source task.",
     "train_b": "The baseline: the target task learned from scratch.",
     "transfer": "The transfer model: a new head for the target task on the source model's layers.",
@@ -29,9 +29,9 @@ def training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
 
 def comparison_name(state: State) -> str:
     """Returns a name that says how the comparison went."""
-    found = state.metrics.get("comparison", {})
-    gain = found.get("accuracy_gain")
-    parts = ["comparison", str(found.get("verdict")), state.params.get("transfer.strategy")]
+    outcome = state.metrics.get("comparison", {})
+    gain = outcome.get("accuracy_gain")
+    parts = ["comparison", str(outcome.get("verdict")), state.params.get("transfer.strategy")]
     if isinstance(gain, float | int):
         parts.append(f"gain {gain:+.4f}")
     return " · ".join(part for part in parts if part)
@@ -41,7 +41,7 @@ def unfinished(stage: Stage, data: Mapping[str, str]) -> str:
     """Returns the note of a training run that has not ended well, or not yet."""
     return "\n".join(
         [
-            f"**{_IS[stage.name]}**",
+            f"**{_WHAT[stage.name]}**",
             "",
             "This training has not finished: see its status. It has no model and no identity yet.",
             "",
@@ -54,31 +54,31 @@ def unfinished(stage: Stage, data: Mapping[str, str]) -> str:
     )
 
 
-def training(made: TrainingRun) -> str:
+def training(run: TrainingRun) -> str:
     """Returns the note of a training run."""
-    stage = made.stage
+    stage = run.stage
     return "\n".join(
         [
-            f"**{_IS[stage.name]}**",
+            f"**{_WHAT[stage.name]}**",
             "",
             f"Stage `{stage.name}`; `loss`, `accuracy`, `val_loss`, `val_accuracy` by epoch.",
             "",
-            *_hashes({stage.model: made.model}, "model"),
-            *_hashes(made.data, "data", head=False),
+            *_hashes({stage.model: run.model}, "model"),
+            *_hashes(run.data, "data", head=False),
             "",
             "Make it again, with the parameters of this run in `params.yaml`:",
             "",
             f"    dvc repro {stage.name}",
             f"    md5sum {stage.model}",
             "",
-            f"Key `{made.key}`: the hash of stage, acting parameters, data and model.",
+            f"Key `{run.key}`: the hash of stage, acting parameters, data and model.",
         ]
     )
 
 
 def comparison(state: State, runs: Mapping[str, str], experiment: str) -> str:
     """Returns the note of a comparison run, with links to its training runs by id."""
-    found = state.metrics.get("comparison", {})
+    outcome = state.metrics.get("comparison", {})
     rows = [
         f"| {arm} | {_number(values.get('accuracy'))} | {_number(values.get('loss'))} |"
         for arm in ("baseline", "transfer")
@@ -99,14 +99,14 @@ def comparison(state: State, runs: Mapping[str, str], experiment: str) -> str:
     ]
     return "\n".join(
         [
-            f"**Verdict: {found.get('verdict')}**, accuracy gain of transfer "
-            f"{_number(found.get('accuracy_gain'), sign='+')} "
-            f"(interval {_number(found.get('accuracy_gain_low'), sign='+')} to "
-            f"{_number(found.get('accuracy_gain_high'), sign='+')}, "
-            f"McNemar p {_number(found.get('mcnemar_p'))}). "
+            f"**Verdict: {outcome.get('verdict')}**, accuracy gain of transfer "
+            f"{_number(outcome.get('accuracy_gain'), sign='+')} "
+            f"(interval {_number(outcome.get('accuracy_gain_low'), sign='+')} to "
+            f"{_number(outcome.get('accuracy_gain_high'), sign='+')}, "
+            f"McNemar p {_number(outcome.get('mcnemar_p'))}). "
             + (
                 "The comparison is fair: same data, budget and optimiser."
-                if found.get("fair")
+                if outcome.get("fair")
                 else "**Not fair**: the arms differ in data, budget or optimiser; "
                 "the report says where."
             ),

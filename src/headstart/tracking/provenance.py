@@ -11,7 +11,7 @@ import psutil
 
 from headstart.tracking import identity, revisions
 
-# Two looks at the same process's start time differ by clock ticks.
+# The start time of one process, read twice, differs by clock ticks.
 _SAME_START_SECONDS = 2.0
 
 
@@ -22,7 +22,7 @@ def provenance(root: Path, files: revisions.Files) -> dict[str, str]:
     else:
         commit = _git(root, "rev-parse", "--verify", "HEAD")
         branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD")
-    told = {
+    tags = {
         "provenance.commit": commit,
         "provenance.branch": branch,
         "provenance.experiment": os.environ.get("DVC_EXP_NAME", ""),
@@ -31,7 +31,7 @@ def provenance(root: Path, files: revisions.Files) -> dict[str, str]:
         "mlflow.user": _user(),
         "mlflow.source.git.commit": commit,
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in tags.items() if value}
 
 
 def process(pid: int) -> dict[str, str]:

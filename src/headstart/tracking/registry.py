@@ -180,9 +180,9 @@ def _tags(
 
 def _version(client: Any, model: str) -> str | None:
     """Returns the version that holds the model with this hash."""
-    found = client.search_model_versions(f"name='{NAME}' and tags.`headstart.model`='{model}'")
-    versions = sorted(int(one.version) for one in found)
-    return str(versions[0]) if versions else None
+    holding = client.search_model_versions(f"name='{NAME}' and tags.`headstart.model`='{model}'")
+    numbers = sorted(int(version.version) for version in holding)
+    return str(numbers[0]) if numbers else None
 
 
 def _incumbent(client: Any) -> Any:
@@ -211,7 +211,7 @@ def _add(client: Any, candidate: _Candidate, root: Path) -> str:
     if not client.search_registered_models(f"name='{NAME}'"):
         with contextlib.suppress(MlflowException):  # Another process was faster.
             client.create_registered_model(NAME, description=_ABOUT)
-    made = client.create_model_version(
+    version = client.create_model_version(
         NAME,
         source=f"models:/{logged.model_id}",
         run_id=candidate.run_id,
@@ -221,12 +221,12 @@ def _add(client: Any, candidate: _Candidate, root: Path) -> str:
     # A version of MLflow's registry begins without a text of its own.
     client.update_model_version(
         NAME,
-        made.version,
+        version.version,
         description=f"The {candidate.arm} ({candidate.tags['headstart.verdict']}), "
         f"{' or '.join(candidate.classes)}; test accuracy "
         f"{candidate.tags['headstart.test_accuracy']}.",
     )
-    return str(made.version)
+    return str(version.version)
 
 
 def _library(root: Path) -> Path:
@@ -301,23 +301,23 @@ def _duel(client: Any, candidate: _Candidate, incumbent: Any, root: Path) -> tup
                 tracking_uri=client.tracking_uri,
             )
             data = Path(place) / "data/classifier"
-            known = serving.Classifier.in_folder(data)
+            defender = serving.Classifier.in_folder(data)
         except (MlflowException, OSError, UserError) as error:
             return False, (
                 f"its files cannot be read ({' '.join(str(error).split())[:200]}); "
                 "`headstart register --force` replaces it"
             )
     challenger = serving.Classifier(candidate.model, candidate.classes)
-    if (known.classes, known.shape) != (challenger.classes, challenger.shape):
+    if (defender.classes, defender.shape) != (challenger.classes, challenger.shape):
         return False, (
-            f"it tells apart {', '.join(known.classes)} in images of {known.shape}, this one "
+            f"it tells apart {', '.join(defender.classes)} in images of {defender.shape}, this one "
             f"{', '.join(challenger.classes)} in images of {challenger.shape}, so the two cannot "
             "be compared; `headstart register --force` replaces it"
         )
     test = artefacts.read_part(root / "data/prepared/target", "test")
     return verdict.succeeds(
         np.asarray(test.labels),
-        known.probabilities(test.images),
+        defender.probabilities(test.images),
         challenger.probabilities(test.images),
         alpha=candidate.alpha,
     )

@@ -121,11 +121,11 @@ class _Child:
         note = Path(os.environ.get("DVC_ROOT") or self._root) / ".headstart/warned"
         command = _dvc_command()
         with contextlib.suppress(OSError):
-            said = f"{command} {masked(self._uri)}"
-            if command and note.is_file() and note.read_text("utf-8", "surrogateescape") == said:
+            warned = f"{command} {masked(self._uri)}"
+            if command and note.is_file() and note.read_text("utf-8", "surrogateescape") == warned:
                 return
             note.parent.mkdir(exist_ok=True)
-            note.write_text(said, "utf-8", "surrogateescape")
+            note.write_text(warned, "utf-8", "surrogateescape")
         print(
             f"warning: MLflow at {masked(self._uri)} lacks this run: {reason}.\n"
             "         Nothing is lost: `headstart publish` sends it later.",
@@ -140,7 +140,7 @@ class _Child:
         stdout, stdin = self._process.stdout.fileno(), self._process.stdin.fileno()
         deadline = time.monotonic() + self._import_seconds
         answer: dict[str, Any] = {}
-        heard, imported, open_ = b"", False, True
+        unread, imported, open_ = b"", False, True
         while (left := deadline - time.monotonic()) > 0:
             self._flush()
             if open_ and not self._unsent:
@@ -150,8 +150,8 @@ class _Child:
             if stdout not in ready:
                 continue
             chunk = os.read(stdout, 65536)
-            heard += chunk
-            *lines, heard = heard.split(b"\n")
+            unread += chunk
+            *lines, unread = unread.split(b"\n")
             for line in lines:
                 answer |= json.loads(line)
                 if "imported" in answer and not imported:

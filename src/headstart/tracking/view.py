@@ -88,7 +88,7 @@ def address(server: str) -> str:
     while True:
         try:
             query = urllib.parse.urlencode({"experiment_name": EXPERIMENT})
-            found = _call(server, f"experiments/get-by-name?{query}")
+            answer = _call(server, f"experiments/get-by-name?{query}")
             break
         except urllib.error.HTTPError as error:
             if error.code == 404:
@@ -98,7 +98,7 @@ def address(server: str) -> str:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{server} does not answer") from None
             time.sleep(0.2)
-    experiment = found["experiment"]["experiment_id"]
+    experiment = answer["experiment"]["experiment_id"]
     tag = {"key": f"mlflow.sharedViewState.{VIEW}", "value": json.dumps(state())}
     _call(server, "experiments/set-experiment-tag", {"experiment_id": experiment, **tag})
     _colour(server, experiment)
@@ -109,8 +109,8 @@ def address(server: str) -> str:
 def _colour(server: str, experiment: str) -> None:
     """Gives comparison runs different colours: MLflow draws them by chance, often one for two."""
     asked = {"experiment_ids": [experiment], "filter": COMPARISONS, "max_results": 200}
-    found = _call(server, "runs/search", asked | {"order_by": ["attributes.start_time ASC"]})
-    for number, run in enumerate(found.get("runs", [])):
+    answer = _call(server, "runs/search", asked | {"order_by": ["attributes.start_time ASC"]})
+    for number, run in enumerate(answer.get("runs", [])):
         colour = _COLOURS[number % len(_COLOURS)]
         tags = {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
         if "mlflow.runColor" not in tags:
