@@ -122,12 +122,6 @@ def _npy_shape(file: BinaryIO) -> tuple[int, ...]:
     return shape
 
 
-def write_part(folder: Path, name: str, part: Part) -> None:
-    """Writes `<name>_images.npy` and `<name>_labels.npy` into `folder`."""
-    write_array(folder / f"{name}_images.npy", part.images)
-    write_array(folder / f"{name}_labels.npy", part.labels)
-
-
 def read_part(folder: Path, name: str) -> Part:
     """Returns the images and labels of the part `name` ("train", "valid" or "test") in `folder`."""
     return Part(

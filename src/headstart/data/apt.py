@@ -35,9 +35,9 @@ def apt(package: str, *, timeout: float) -> Iterator[Fetch]:
 
         def fetch(file: PublishedFile, to: Path) -> None:
             names = (file.name, f"{file.name}.gz")
-            found = (path for name in names for path in sorted(content.rglob(name)))
+            candidates = [path for name in names for path in sorted(content.rglob(name))]
             # A link in a package may lead out of it.
-            copied([path for path in found if not path.is_symlink()], file, to)
+            copied([path for path in candidates if not path.is_symlink()], file, to)
 
         yield fetch
 

@@ -12,14 +12,10 @@ import numpy as np
 from headstart.core.errors import UserError
 from headstart.data.catalogue import PublishedDataset
 
-_IDX_UNSIGNED_BYTES = 0x08
-
-
-_IDX_MOST_DIMENSIONS = 4
-
-
+_UNSIGNED_BYTES = 0x08
+_MOST_DIMENSIONS = 4
 # Larger than any published IDX file; keeps a damaged header from asking for a terabyte.
-_IDX_MOST_BYTES = 8 * 1024**3
+_MOST_BYTES = 8 * 1024**3
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -38,10 +34,8 @@ def read_idx(path: Path) -> np.ndarray:
         size = os.fstat(file.fileno()).st_size
         shape = _idx_shape(file, path)
         expected = 4 + 4 * len(shape) + math.prod(shape)
-        if expected > _IDX_MOST_BYTES:
-            raise damaged(
-                path, f"the header gives {_times(shape)} bytes, more than {_IDX_MOST_BYTES}"
-            )
+        if expected > _MOST_BYTES:
+            raise damaged(path, f"the header gives {_times(shape)} bytes, more than {_MOST_BYTES}")
         if size != expected:
             raise damaged(
                 path, f"{_times(shape)} values make {expected} bytes, the file has {size}"
@@ -55,14 +49,10 @@ def _idx_shape(file: BinaryIO, path: Path) -> tuple[int, ...]:
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise damaged(path, f"an IDX file starts with two zero bytes, this one with {magic!r}")
     kind, dimensions = magic[2], magic[3]
-    if kind != _IDX_UNSIGNED_BYTES:
-        raise damaged(
-            path, f"its values are of type {kind:#04x}, unsigned bytes (0x08) are expected"
-        )
-    if not 1 <= dimensions <= _IDX_MOST_DIMENSIONS:
-        raise damaged(
-            path, f"it has {dimensions} dimensions, 1 to {_IDX_MOST_DIMENSIONS} are expected"
-        )
+    if kind != _UNSIGNED_BYTES:
+        raise damaged(path, f"its values are of type {kind:#04x}, not unsigned bytes (0x08)")
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise damaged(path, f"it has {dimensions} dimensions, 1 to {_MOST_DIMENSIONS} are expected")
     header = file.read(4 * dimensions)
     if len(header) < 4 * dimensions:
         raise damaged(path, "it ends within its header")

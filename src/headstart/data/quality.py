@@ -21,34 +21,32 @@ def check(raw: Raw, drawn: Mapping[str, Drawn], *, max_duplicates: int) -> list[
             makes every accuracy a lie.
         UserError: All images are blank.
     """
-    used = {name: (raw.parts[some.raw].images, some.rows) for name, some in drawn.items()}
+    used = {name: (raw.parts[part.raw].images, part.rows) for name, part in drawn.items()}
     warnings = []
     count, examples = duplicates(used)
     if count:
-        shown = "; ".join(
-            " = ".join(f"{name}: {raw.name(drawn[name].raw, row)}" for name, row in where.items())
-            for where in examples
+        names = "; ".join(
+            " = ".join(f"{name}: {raw.name(drawn[name].raw, row)}" for name, row in places.items())
+            for places in examples
         )
-        told = f"{count} images stand in more than one of train, valid and test ({shown}"
-        told += "; ...)" if count > len(examples) else ")"
+        leak = f"{count} images stand in more than one of train, valid and test "
+        leak += f"({names}{'; ...' * (count > len(examples))})"
         if count > max_duplicates:
             raise WrongValue(
                 "max_duplicates",
-                f"{max_duplicates}, and {told}; take them out of the data, or raise the limit and "
+                f"{max_duplicates}, and {leak}; take them out of the data, or raise the limit and "
                 "distrust the accuracies",
             )
-        warnings.append(
-            f"{told}, as dataset.max_duplicates {max_duplicates} allows: accuracies are too high"
-        )
+        warnings.append(f"{leak}, as max_duplicates {max_duplicates} allows: accuracies too high")
     blank = {name: blank_images(images, rows) for name, (images, rows) in used.items()}
     count = sum(map(len, blank.values()))
     if count:
-        named = [raw.name(drawn[name].raw, row) for name, rows in blank.items() for row in rows[:2]]
-        told = f"are of one value all over ({', '.join(named)}{', ...' * (count > len(named))})"
-        total = sum(len(some.rows) for some in drawn.values())
+        shown = [raw.name(drawn[name].raw, row) for name, rows in blank.items() for row in rows[:2]]
+        blanks = f"are of one value all over ({', '.join(shown)}{', ...' * (count > len(shown))})"
+        total = sum(len(part.rows) for part in drawn.values())
         if count == total:
-            raise UserError(f"all {total} images {told}: there is nothing to learn from")
-        warnings.append(f"{count} of {total} images {told}")
+            raise UserError(f"all {total} images {blanks}: there is nothing to learn from")
+        warnings.append(f"{count} of {total} images {blanks}")
     return warnings
 
 
@@ -66,39 +64,39 @@ def duplicates(
         BLAKE2b with 64 bits: among a million different images two agree by chance in one of
         thirty million datasets.
     """
-    sums = {
-        name: np.unique(_sums(images, rows), return_index=True)
+    digests = {
+        name: np.unique(_digests(images, rows), return_index=True)
         for name, (images, rows) in used.items()
     }
-    all_sums, times = np.unique(np.concatenate([s for s, _ in sums.values()]), return_counts=True)
-    several = all_sums[times > 1]
-    examples = []
-    for digest in several[:_SHOWN]:
-        where = {}
-        for name, (found, first) in sums.items():
-            at = int(np.searchsorted(found, digest))
-            if at < len(found) and found[at] == digest:
-                where[name] = int(used[name][1][first[at]])
-        examples.append(where)
+    distinct, times = np.unique(
+        np.concatenate([d for d, _ in digests.values()]), return_counts=True
+    )
+    several = distinct[times > 1]
+    examples = [
+        {
+            name: int(used[name][1][first[np.searchsorted(own, digest)]])
+            for name, (own, first) in digests.items()
+            if digest in own
+        }
+        for digest in several[:_SHOWN]
+    ]
     return len(several), examples
 
 
-def _sums(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _digests(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Returns a hash (k,) uint64 of each image at `rows`."""
-    found = np.empty(len(rows), dtype=np.uint64)
-    at = 0
-    for block, _ in blocks(images, rows):
-        for image in block:
-            digest = hashlib.blake2b(image.data, digest_size=8).digest()
-            found[at] = int.from_bytes(digest, "little")
-            at += 1
-    return found
+    digests = (
+        int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
+        for block, _ in blocks(images, rows)
+        for image in block
+    )
+    return np.fromiter(digests, dtype=np.uint64, count=len(rows))
 
 
 def blank_images(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Returns those of `rows` whose images are of one value all over: they carry nothing."""
     blank = [
-        at[block.reshape(len(block), -1).max(axis=1) == block.reshape(len(block), -1).min(axis=1)]
+        at[(flat := block.reshape(len(block), -1)).max(axis=1) == flat.min(axis=1)]
         for block, at in blocks(images, rows)
     ]
     return np.concatenate(blank) if blank else rows[:0]

@@ -14,16 +14,11 @@ from headstart.data.catalogue import DATASETS
 from headstart.data.idx import damaged, load
 
 ABOUT = "about.json"
-
-
 FILES = "files.json"
-
+"""The names of the files that the images were, by part."""
 
 ALL = "all"
-
-
 """The one part of data that nobody has divided."""
-
 
 # Images that pass through memory at a time.
 BLOCK = 4096
@@ -94,7 +89,7 @@ def read(name: str, folder: Path, *, classes: Sequence[str] | str) -> Raw:
             white, listed = int(about["white"]), list(about["parts"])
         except (TypeError, KeyError, ValueError) as error:
             raise damaged(folder / ABOUT, "does not describe a dataset") from error
-        parts = {part: _gathered(folder, part, classes=len(names)) for part in listed}
+        parts = {part: _part(folder, part, classes=len(names)) for part in listed}
     if classes != "auto":
         if len(classes) != len(names):
             raise WrongValue(
@@ -106,18 +101,19 @@ def read(name: str, folder: Path, *, classes: Sequence[str] | str) -> Raw:
     return Raw(names, aliases, parts, white, folder)
 
 
-def _gathered(folder: Path, part: str, *, classes: int) -> Part:
-    found = artefacts.read_part(folder, part)
-    images, labels = folder / f"{part}_images.npy", folder / f"{part}_labels.npy"
-    if found.images.dtype != np.uint8 or found.images.ndim not in (3, 4):
-        raise damaged(images, f"holds {found.images.dtype} of {found.images.ndim} dimensions")
-    if found.labels.dtype != np.int64 or found.labels.ndim != 1:
-        raise damaged(labels, f"holds {found.labels.dtype} of {found.labels.ndim} dimensions")
-    if len(found.images) != len(found.labels):
-        raise damaged(labels, f"{len(found.labels)} labels for {len(found.images)} images")
-    if found.labels.size and not 0 <= found.labels.min() <= found.labels.max() < classes:
-        raise damaged(labels, f"a label is no class (0 to {classes - 1})")
-    return found
+def _part(folder: Path, part: str, *, classes: int) -> Part:
+    read = artefacts.read_part(folder, part)
+    images, labels = read.images, read.labels
+    of_images, of_labels = (folder / f"{part}_{kind}.npy" for kind in ("images", "labels"))
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise damaged(of_images, f"holds {images.dtype} of {images.ndim} dimensions")
+    if labels.dtype != np.int64 or labels.ndim != 1:
+        raise damaged(of_labels, f"holds {labels.dtype} of {labels.ndim} dimensions")
+    if len(images) != len(labels):
+        raise damaged(of_labels, f"{len(labels)} labels for {len(images)} images")
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise damaged(of_labels, f"a label is no class (0 to {classes - 1})")
+    return read
 
 
 def normalised(images: np.ndarray, rows: np.ndarray, *, white: int = 255) -> Iterator[np.ndarray]:

@@ -108,8 +108,8 @@ def check_classes(part: Part, task: Task, *, where: str) -> list[str]:
     empty = [name for name, count in zip(task.names, counts, strict=True) if count == 0]
     if empty:
         raise UserError(
-            f"{where}: holds no image of {', '.join(empty)}; make dataset.train_size, valid_size "
-            "or test_size in params.yaml larger, or choose other classes"
+            f"{where}: holds no image of {', '.join(empty)}; make train_size, valid_size or "
+            "test_size of the dataset larger, or choose other classes"
         )
     return [
         f"{where}: only {count} images of {name}; expect wide intervals"

@@ -15,22 +15,13 @@ from headstart.data.catalogue import PublishedFile
 from headstart.data.verify import Fetch, FileRefused, SourceRefused, say, unpack
 
 TIMEOUT = 10.0
-
-
 """Seconds that a server may take to accept a connection, and between two packets."""
-
 
 # Pauses before the second, third and fourth attempt after a 5xx or a broken connection.
 _BACKOFF_SECONDS = (0.25, 0.5, 1.0)
-
-
 # A server that sends less than this within two timeouts only keeps us waiting.
 _LEAST_BYTES = 128 * 1024
-
-
 _WEB_CHUNK = 16 * 1024
-
-
 # What a server may answer for a file that it has not; S3 says 403 for it.
 _NOT_THERE = (403, 404, 410)
 
@@ -42,11 +33,9 @@ def web(base: str, *, timeout: float) -> Iterator[Fetch]:
         packed = Path(folder, "packed")
 
         def fetch(file: PublishedFile, to: Path) -> None:
-            url = _address(base, f"{file.name}.gz")
-            if not _fetched(url, packed, file, timeout=timeout):
-                url = _address(base, file.name)
-                if not _fetched(url, packed, file, timeout=timeout):
-                    raise FileRefused("the server has it neither as .gz nor as it is (404)")
+            names = (f"{file.name}.gz", file.name)
+            if not any(_fetched(_address(base, n), packed, file, timeout=timeout) for n in names):
+                raise FileRefused("the server has it neither as .gz nor as it is (404)")
             unpack(packed, file, to)
 
         yield fetch
