@@ -106,6 +106,18 @@ def test_modules_that_are_named_exist(document: str) -> None:
 
 
 @each_document
+def test_python_in_documents_imports_and_calls_what_exists(document: str) -> None:
+    for block in re.findall(r"<<'END'\n(.*?)^ *END$", text_of(document), re.MULTILINE | re.DOTALL):
+        for package, name in re.findall(
+            r"from (headstart[\w.]*) import (\w+)$", block, re.MULTILINE
+        ):
+            file = code.file_of(f"{package}.{name}")
+            assert file, f"{package}.{name}"
+            for called in re.findall(rf"\b{name}\.(\w+)\(", block):
+                assert f"def {called}(" in file.read_text(), f"{name}.{called}"
+
+
+@each_document
 def test_targets_of_make_that_are_named_exist(document: str) -> None:
     for line in code_in(document):
         for target in re.findall(r"^(?:[A-Z_]+=\S* )*make ([a-z-]+)", line.strip()):

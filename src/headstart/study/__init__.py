@@ -1,6 +1,7 @@
 """The study: many seeds, many label budgets, several arms; when does transfer help, and how surely.
 
 `parameters` reads study/params.yaml, `plan` fixes what is trained on what, `cells` trains it,
-`store` keeps what is finished, `run` goes through the plan, `statistics` and `tables` say what
-came out, `pictures` shows it, `claims` answers the notebook.
+`store` keeps what is finished, `run` goes through the plan, here or by `ray`. `statistics`,
+`cells_table` and `derived_table` say what came out, `outputs` writes it, `claims` answers the
+notebook.
 """
