@@ -11,91 +11,61 @@ import _checkout  # noqa: F401
 from headstart import tracking
 from headstart.core import artefacts, runtime
 from headstart.core.errors import reported
-from headstart.judging import cost, metrics
-from headstart.judging.answers import ARMS, Answers
+from headstart.judging import cost, metrics, scores, verdict
+from headstart.judging.answers import Answers
 from headstart.params import reading
+from headstart.reporting import figures, page, render, tables, terminal
 
 METRICS, MODELS, PREPARED = Path("metrics"), Path("models"), Path("data/prepared")
+CLASSES, TASKS = PREPARED / "classes.json", ("source", "target")
 
 
 def main() -> None:
     settings = reading.load(Path("params.yaml"))
     with tracking.publisher(Path.cwd()) as book:
         runtime.fix(settings.seed)
-        from headstart.judging import scores, verdict
         from headstart.learning import fit, networks
-        from headstart.reporting import figures, page, render, tables, terminal
 
-        tasks = artefacts.read_json(PREPARED / "classes.json")
-        classes, source_classes = tasks["target"]["names"], tasks["source"]["names"]
-        target = artefacts.read_part(PREPARED / "target", "test")
-        tests = {"baseline": target, "transfer": target}
-        # A network from elsewhere has no source task here, and no head for one.
-        adopted = settings.source_training.from_
-        if adopted is None:
-            tests["source"] = artefacts.read_part(PREPARED / "source", "test")
-        models = {name: networks.load(MODELS / f"{name}.keras") for name in (*ARMS, "source")}
-        trainings = {
-            "source": settings.source_training,
-            "baseline": settings.baseline_training,
-            "transfer": settings.transfer_training,
-        }
+        source, target = (artefacts.read_part(PREPARED / task, "test") for task in TASKS)
+        tests = {"baseline": target, "transfer": target, "source": source}
+        models = {name: networks.load(MODELS / f"{name}.keras") for name in tests}
         probabilities, scored = {}, {}
-        for name, test in tests.items():
-            probabilities[name], loss = fit.score(
-                models[name], test, batch_size=trainings[name].batch_size
-            )
+        # A network from elsewhere has no source task here, and no head for one.
+        for name, training in settings.trainings.items():
+            test, size = tests[name], training.batch_size
+            probabilities[name], loss = fit.score(models[name], test, batch_size=size)
             scored[name] = scores.scores(test.labels, probabilities[name], loss=loss)
+
         answers = Answers(target.labels, probabilities["baseline"], probabilities["transfer"])
+        taught, classes = (artefacts.read_json(CLASSES)[task]["names"] for task in TASKS)
+        rules, seed = settings.evaluate, settings.seed
         judged = verdict.judge(
-            answers,
-            scored,
-            arms=settings.arms,
-            alpha=settings.evaluate.alpha,
-            confidence=settings.evaluate.confidence,
-            samples=settings.evaluate.bootstrap_samples,
-            seed=settings.seed,
-            classes=classes,
+            answers, scored, arms=settings.arms, rules=rules, seed=seed, classes=classes
         )
-        record = metrics.Record(
-            comparison=judged.comparison,
-            baseline=scored["baseline"],
-            transfer=scored["transfer"],
-            source=scored.get("source", metrics.Scores()),
-            cost=cost.costs(
-                settings,
-                forward={name: networks.forward_flops(model) for name, model in models.items()},
-                parameters={name: networks.parameters(model) for name, model in models.items()},
-                source_images=len(artefacts.read_array(PREPARED / "source/train_labels.npy")),
-                target_images=len(artefacts.read_array(PREPARED / "target/train_labels.npy")),
-            ),
+        labels = {task: PREPARED / task / "train_labels.npy" for task in TASKS}
+        spent = cost.costs(
+            settings,
+            images={task: len(artefacts.read_array(path)) for task, path in labels.items()},
+            forward={name: networks.forward_flops(model) for name, model in models.items()},
+            parameters={name: networks.parameters(model) for name, model in models.items()},
         )
-        metrics.write(METRICS / "metrics.json", record)
-        history = [
-            {"arm": name, **row}
-            for name in ("source", *ARMS)
-            for row in artefacts.read_history(MODELS / f"{name}.history.csv")
-        ]
-        tables.write(METRICS, history=history, answers=answers)
+        record = metrics.Record(comparison=judged.comparison, **scored, cost=spent)
         outcome = metrics.Outcome(
             record,
             reason=judged.reason,
             unfair=judged.unfair,
-            test_images={name: len(test.labels) for name, test in tests.items()},
-            confidence=settings.evaluate.confidence,
+            test_images={name: len(tests[name].labels) for name in scored},
+            confidence=rules.confidence,
         )
-        taught = adopted or ", ".join(source_classes)
+
+        history, plots = tables.read_history(MODELS), METRICS / "plots"
+        metrics.write(METRICS / "metrics.json", record)
+        tables.write(METRICS, history=history, answers=answers)
         html = page.page(
             outcome,
-            question=f"Does a network trained on {taught} have a head start on "
-            f"telling {' from '.join(classes)}?",
-            pictures=figures.draw(
-                METRICS / "plots",
-                history=history,
-                images=target.images,
-                answers=answers,
-                classes=classes,
-            ),
+            taught=settings.source_training.from_ or ", ".join(taught),
+            classes=classes,
+            pictures=figures.draw(plots, history, target.images, answers, classes=classes),
             # Where the verified bytes came from is no part of the result.
             parameters=settings.model_dump(
                 exclude={"dataset": {"sources"}}, exclude_none=True, by_alias=True

@@ -74,8 +74,7 @@ def test_source_share_is_told_apart_and_a_random_backbone_has_none() -> None:
             settings.model_copy(update={"transfer": transfer}),
             forward=forward,
             parameters=dict.fromkeys(forward, (1, 2)),
-            source_images=19875,
-            target_images=5125,
+            images={"source": 19875, "target": 5125},
         )
 
     used = costs("frozen")

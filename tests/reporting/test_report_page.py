@@ -64,7 +64,8 @@ def text_of_page(
         classes=["sandal", "shirt"],
     )
     values: dict[str, Any] = {
-        "question": "Does what a network learned on eight classes help on sandal or shirt?",
+        "taught": "coat, bag",
+        "classes": ["sandal", "shirt"],
         "pictures": pictures,
         "parameters": {"seed": 42, "dataset": {"sources": ["https://example.org/" + "long" * 30]}},
         "hashes": {"models/baseline.keras": "d41d8cd98f00b204e9800998ecf8427e"},
@@ -201,7 +202,7 @@ def test_everything_is_escaped(browser: Browser, tmp_path: Path) -> None:
     hostile = text_of_page(
         tmp_path,
         reason=ATTACK,
-        question=ATTACK,
+        taught=ATTACK,
         parameters={ATTACK: ATTACK},
         hashes={ATTACK: ATTACK},
         commands=[ATTACK],

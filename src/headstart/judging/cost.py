@@ -59,32 +59,23 @@ def works(
     settings: Params,
     *,
     forward: Mapping[str, Mapping[str, int | None]],
-    source_images: int,
-    target_images: int,
+    images: Mapping[str, int],
 ) -> dict[str, Work]:
     """Returns the trainings of a run, by model: three, or two where the source is from elsewhere.
 
     Args:
         settings: The run's parameters.
         forward: Operations of one image's forward pass by model and layer; the last is the head.
-        source_images: Training images of the source task.
-        target_images: Training images of the target task.
+        images: Training images by task: source, target.
     """
-    trainings = {
-        "baseline": (settings.baseline_training, target_images),
-        "transfer": (settings.transfer_training, target_images),
-        "source": (settings.source_training, source_images),
-    }
-    if settings.source_training.from_ is not None:
-        del trainings["source"]
     counted = {}
-    for name, (training, images) in trainings.items():
+    for name, training in settings.trainings.items():
         *backbone, head = forward[name].values()
         counted[name] = Work(
             backbone_flops=sum(flops or 0 for flops in backbone),
             head_flops=head or 0,
             uncounted=backbone.count(None),
-            images=images,
+            images=images["source" if name == "source" else "target"],
             batch_size=training.batch_size,
             epochs=training.epochs,
             frozen_epochs=strategies.frozen_epochs(
@@ -103,8 +94,7 @@ def costs(
     *,
     forward: Mapping[str, Mapping[str, int | None]],
     parameters: Mapping[str, tuple[int, int]],
-    source_images: int,
-    target_images: int,
+    images: Mapping[str, int],
 ) -> Costs:
     """Returns the cost part of the run's record; what a source from elsewhere cost is unknown.
 
@@ -112,12 +102,9 @@ def costs(
         settings: The run's parameters.
         forward: Operations of one image's forward pass by model and layer; the last is the head.
         parameters: Trainable and total parameters by model.
-        source_images: Training images of the source task.
-        target_images: Training images of the target task.
+        images: Training images by task: source, target.
     """
-    counted = works(
-        settings, forward=forward, source_images=source_images, target_images=target_images
-    )
+    counted = works(settings, forward=forward, images=images)
     spent = {name: _spent(work, *parameters[name]) for name, work in counted.items()}
     source = spent.get("source") or Cost(total_parameters=parameters["source"][1])
     # A backbone that was never trained has no share in the source's training.

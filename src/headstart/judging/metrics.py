@@ -77,7 +77,7 @@ class Record(_Part):
     comparison: Comparison
     baseline: Scores
     transfer: Scores
-    source: Scores
+    source: Scores = Scores()
     cost: Costs
 
     @property

@@ -11,6 +11,7 @@ from headstart.core import seeds
 from headstart.core.errors import UserError
 from headstart.judging.answers import ARMS, Answers, answered_classes
 from headstart.judging.metrics import Comparison, Scores
+from headstart.params.sections import Evaluate
 
 TRANSFER_BETTER = "transfer better"
 BASELINE_BETTER = "baseline better"
@@ -156,9 +157,7 @@ def judge(
     scored: Mapping[str, Scores],
     *,
     arms: tuple[Mapping[str, Any], Mapping[str, Any]],
-    alpha: float,
-    confidence: float,
-    samples: int,
+    rules: Evaluate,
     seed: int,
     classes: Sequence[str],
 ) -> Judgement:
@@ -168,16 +167,16 @@ def judge(
         answers: Of both arms.
         scored: Their scores on these images.
         arms: What has to be equal for a fair comparison, of baseline and transfer.
-        alpha: Below this McNemar p-value a difference counts.
-        confidence: Of the interval of the gain.
-        samples: Of its bootstrap.
+        rules: What counts as a difference, and how the interval is made.
         seed: Keys the bootstrap.
         classes: Names of the target classes by number.
     """
-    decided = verdict(answers.actual, answers.classes, scored, alpha=alpha, classes=classes)
+    decided = verdict(answers.actual, answers.classes, scored, alpha=rules.alpha, classes=classes)
     unfair = fairness(*arms)
     pairs = paired(answers.actual, *answers.classes.values())
-    low, high = gain_interval(pairs, confidence=confidence, samples=samples, seed=seed)
+    low, high = gain_interval(
+        pairs, confidence=rules.confidence, samples=rules.bootstrap_samples, seed=seed
+    )
     comparison = Comparison(
         accuracy_gain=pairs.gain,
         accuracy_gain_low=low,

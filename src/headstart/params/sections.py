@@ -169,6 +169,14 @@ class Params(Section):
         return self.transfer.overrides.applied_to(self.target_training)
 
     @property
+    def trainings(self) -> dict[str, TrainingSettings]:
+        """The budgets and optimisers by model, without that of a source from elsewhere."""
+        trainings = {"baseline": self.baseline_training, "transfer": self.transfer_training}
+        if self.source_training.from_ is None:
+            trainings["source"] = self.source_training
+        return trainings
+
+    @property
     def arms(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What has to be equal in baseline and transfer for a fair comparison, by setting."""
         baseline, transfer = (

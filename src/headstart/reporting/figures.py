@@ -174,10 +174,10 @@ def misclassified(
 
 def draw(
     folder: Path,
-    *,
     history: Sequence[Mapping[str, Any]],
     images: np.ndarray,
     answers: Answers,
+    *,
     classes: Sequence[str],
     limit: int = 12,
 ) -> list[Picture]:

@@ -13,7 +13,8 @@ from headstart.reporting.style import Picture
 def page(
     outcome: Outcome,
     *,
-    question: str,
+    taught: str,
+    classes: Sequence[str],
     pictures: Sequence[Picture],
     parameters: Mapping[str, Any],
     hashes: Mapping[str, str],
@@ -26,7 +27,8 @@ def page(
 
     Args:
         outcome: The record and what is told beside it.
-        question: What was asked, in a sentence.
+        taught: What the source network was trained on.
+        classes: Names of the target classes.
         pictures: As `figures.draw` returns them.
         parameters: What params.yaml holds; nested keys are joined by dots.
         hashes: By file.
@@ -37,7 +39,8 @@ def page(
         "report.html",
         verdict=comparison.verdict,
         sentence=words.verdict_sentence(comparison.verdict),
-        question=question,
+        question=f"Does a network trained on {taught} have a head start on telling "
+        f"{' from '.join(classes)}?",
         reason=outcome.reason,
         gain=words.gain_sentence(comparison, confidence=outcome.confidence),
         warnings=words.differences(outcome),

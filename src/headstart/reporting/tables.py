@@ -6,13 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core import digits
-from headstart.core.artefacts import read_table, write_table
+from headstart.core import artefacts, digits
 from headstart.judging import scores
 from headstart.judging.answers import ARMS, Answers, answered_probabilities
 
 # A curve of more points than this looks no different on paper or screen.
 _ROC_POINTS = 200
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Returns the rows of metrics/history.csv from the histories beside the models in `folder`."""
+    return [
+        {"arm": model, **row}
+        for model in ("source", *ARMS)
+        for row in artefacts.read_history(folder / f"{model}.history.csv")
+    ]
 
 
 def write(folder: Path, *, history: Sequence[Mapping[str, Any]], answers: Answers) -> None:
@@ -23,9 +31,9 @@ def write(folder: Path, *, history: Sequence[Mapping[str, Any]], answers: Answer
         history: Rows of history.csv.
         answers: Of both arms.
     """
-    write_table(folder / "history.csv", history)
-    write_table(folder / "predictions.csv", prediction_rows(answers))
-    write_table(folder / "roc.csv", roc_rows(answers))
+    artefacts.write_table(folder / "history.csv", history)
+    artefacts.write_table(folder / "predictions.csv", prediction_rows(answers))
+    artefacts.write_table(folder / "roc.csv", roc_rows(answers))
 
 
 def prediction_rows(answers: Answers) -> Iterator[dict[str, Any]]:
@@ -42,7 +50,7 @@ def prediction_rows(answers: Answers) -> Iterator[dict[str, Any]]:
 
 def read_predictions(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns the actual classes in predictions.csv and the answered ones by arm, int64 (n,)."""
-    rows = read_table(path)
+    rows = artefacts.read_table(path)
     actual, *answered = (
         np.array([int(row[column]) for row in rows]) for column in ("actual", *ARMS)
     )
