@@ -51,6 +51,7 @@ def here(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tables"
 
 
+@pytest.mark.slow
 def test_two_nodes_give_the_bytes_of_the_local_engine(
     raw: Path, here: Path, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_two_nodes_give_the_bytes_of_the_local_engine(
     assert digests(tmp_path / "two/tables") == digests(here)
 
 
+@pytest.mark.slow
 def test_node_that_dies_half_way_costs_no_byte(raw: Path, here: Path, tmp_path: Path) -> None:
     said = on_two_nodes(raw, tmp_path / "killed", "--kill")
     assert "killed a node" in said
