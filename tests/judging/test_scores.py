@@ -1,0 +1,131 @@
+"""Answers, scores and their intervals, against scikit-learn, SciPy and known values."""
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from headstart.judging import answers, scores
+
+SIX_DIGITS = 5e-6
+
+
+def binary(count: int, accuracy: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    actual = generator.integers(0, 2, count)
+    right = generator.random(count) < accuracy
+    sure = 0.5 + 0.5 * generator.random(count)
+    return actual, np.where(right == (actual == 1), sure, 1 - sure)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_one_unit_answers_class_one_above_one_half_only(shape: tuple[int, ...]) -> None:
+    probabilities = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0]).reshape(shape)
+    scored = answers.answered_classes(probabilities)
+    assert scored.tolist() == [0, 0, 1, 1]
+    assert scored.dtype == np.int64
+
+
+def test_several_units_answer_the_class_of_the_highest() -> None:
+    assert answers.answered_classes(np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])).tolist() == [1, 0]
+
+
+def test_answered_probability_is_of_class_one_or_of_the_answered_class() -> None:
+    assert answers.answered_probabilities(np.array([[0.2], [0.7]])).tolist() == [0.2, 0.7]
+    assert answers.answered_probabilities(np.array([[0.2, 0.5, 0.3]])).tolist() == [0.5]
+
+
+def test_binary_scores_agree_with_scikit_learn() -> None:
+    actual, probabilities = binary(300, 0.8, seed=1)
+    scored = scores.scores(actual, probabilities[:, None], loss=0.25)
+    answered = probabilities > 0.5
+    assert scored.accuracy == sklearn.metrics.accuracy_score(actual, answered)
+    assert scored.balanced_accuracy == pytest.approx(
+        sklearn.metrics.balanced_accuracy_score(actual, answered), rel=SIX_DIGITS
+    )
+    assert scored.majority_rate == max(actual.mean(), 1 - actual.mean())
+    assert scored.loss == 0.25
+    expected = sklearn.metrics.log_loss(actual, probabilities)
+    assert scored.log_loss == pytest.approx(expected, rel=SIX_DIGITS)
+    expected = sklearn.metrics.roc_auc_score(actual, probabilities)
+    assert scored.auc == pytest.approx(expected, rel=SIX_DIGITS)
+
+
+def test_scores_of_many_classes_agree_with_scikit_learn() -> None:
+    generator = np.random.default_rng(2)
+    actual = generator.integers(0, 4, 200)
+    probabilities = generator.dirichlet(np.ones(4), 200)
+    scored = scores.scores(actual, probabilities, loss=1.0)
+    expected = sklearn.metrics.log_loss(actual, probabilities)
+    assert scored.log_loss == pytest.approx(expected, rel=SIX_DIGITS)
+    area = scores.auc(actual, probabilities)
+    assert area == pytest.approx(
+        sklearn.metrics.roc_auc_score(actual, probabilities, multi_class="ovr", average="macro")
+    )
+    rates = scores.roc_curve(actual, probabilities)
+    assert sklearn.metrics.auc(*rates) == pytest.approx(area, abs=1e-9)
+
+
+def test_scores_but_for_counts_divided_by_counts_have_six_digits() -> None:
+    actual, probabilities = binary(300, 0.8, seed=1)
+    scored = scores.scores(actual, probabilities, loss=1 / 3)
+    assert scored.loss == 0.333333
+    for value in (scored.balanced_accuracy, scored.log_loss, scored.auc):
+        assert value == float(f"{value:.6g}")
+
+
+def test_accuracy_is_a_count_divided_by_n_in_float64() -> None:
+    actual = np.r_[np.ones(482, int), np.zeros(485, int)]
+    scored = scores.scores(actual, np.ones((967, 1), np.float32), loss=0.02)
+    assert scored.accuracy == 482 / 967
+    assert scored.balanced_accuracy == 0.5
+    assert scored.majority_rate == 485 / 967
+
+
+def test_certain_and_wrong_answers_have_a_huge_finite_log_loss() -> None:
+    actual = np.array([0, 0, 1, 1])
+    scored = scores.log_loss(actual, np.ones((4, 1), np.float32))
+    assert scored == pytest.approx(0.5 * -math.log(np.finfo(float).eps))
+    assert scored == pytest.approx(sklearn.metrics.log_loss(actual, np.ones(4)))
+
+
+def test_constant_probabilities_have_an_auc_of_one_half() -> None:
+    assert scores.auc(np.array([0, 1, 1]), np.full((3, 1), 0.7)) == 0.5
+
+
+def test_auc_is_undefined_where_a_class_is_missing_and_the_rest_is_not() -> None:
+    binary_scores = scores.scores(np.ones(4, int), np.array([0.9, 0.8, 0.2, 0.6]), loss=0.4)
+    assert binary_scores.auc is None
+    assert binary_scores.balanced_accuracy == binary_scores.accuracy == 0.75
+    three = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])
+    scored = scores.scores(np.array([0, 1, 1]), three, loss=0.4)
+    assert scored.auc is None
+    assert scored.balanced_accuracy == 0.75
+    assert scores.roc_curve(np.array([0, 1, 1]), three)[0].size == 0
+
+
+def test_a_diverged_model_has_undefined_scores_and_never_nan() -> None:
+    actual = np.array([0, 1, 1])
+    for probabilities in (np.full((3, 1), np.nan), np.full((3, 3), np.nan)):
+        scored = scores.scores(actual, probabilities, loss=math.nan)
+        assert (scored.loss, scored.log_loss, scored.auc) == (None, None, None)
+        assert all(value is None or math.isfinite(value) for value in dict(scored).values())
+
+
+def test_wilson_interval_covers_the_truth_as_often_as_it_claims() -> None:
+    generator = np.random.default_rng(3)
+    drawn, often = np.unique(generator.binomial(967, 0.99, 20_000), return_counts=True)
+    covered = sum(
+        count
+        for correct, count in zip(drawn, often, strict=True)
+        if (ends := scores.wilson(int(correct), 967, confidence=0.95))[0] <= 0.99 <= ends[1]
+    )
+    assert covered / 20_000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_wilson_interval_stays_within_zero_and_one() -> None:
+    low, high = scores.wilson(10, 10, confidence=0.95)
+    assert 0.7 < low < high <= 1
+    low, high = scores.wilson(0, 10, confidence=0.95)
+    assert 0 <= low < high < 0.3

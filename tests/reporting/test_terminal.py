@@ -1,0 +1,97 @@
+"""The summary survives any terminal, and tells the numbers in words."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outcomes import RECORD, outcome
+
+from headstart.judging import scores
+from headstart.reporting import terminal, words
+
+
+def printed(record: Any = RECORD, **options: Any) -> str:
+    file = io.StringIO()
+    terminal.summary(outcome(record, **options), file=file)
+    return file.getvalue()
+
+
+def test_summary_tells_accuracy_interval_gain_cost_and_verdict_in_80_columns() -> None:
+    text = printed()
+    low, high = scores.wilson(963, 967, confidence=0.95)
+    for part in (
+        "0.9959",
+        f"{low:.4f} to {high:.4f}",
+        "-0.0083 (95% interval -0.0145 to -0.0021)",
+        "p = 0.0078",
+        "275,801",
+        "42.4 billion",
+        "unknown",
+        "Verdict: baseline better",
+        "Because.",
+    ):
+        assert part in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "warning" not in text
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_summary_shows_every_difference_that_makes_a_comparison_unfair() -> None:
+    text = printed(unfair=["epochs: baseline 10, transfer 5", "optimizer: a, b"])
+    assert "warning: not a fair comparison: epochs: baseline 10, transfer 5" in text
+    assert text.count("warning:") == 2
+    assert "warning: not a fair comparison" in printed(unfair=[])
+
+
+def test_summary_prints_markup_in_names_as_it_stands() -> None:
+    assert "[red]shirt[/red]" in printed(reason="Answers '[red]shirt[/red]'.")
+
+
+def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "print.py"
+    script.write_text(
+        "import json, sys\nfrom headstart.judging.metrics import Outcome, Record\n"
+        "from headstart.reporting import terminal\n"
+        "terminal.summary(Outcome(Record.model_validate(json.loads(sys.argv[1])),"
+        " reason='Answers \\u201cTänzer\\u201d \\u2717.', unfair=['data: ä'],"
+        " test_images={'baseline': 967}, confidence=0.95))\n"
+    )
+    for term in ("dumb", "xterm-256color"):
+        done = subprocess.run(
+            [sys.executable, script, json.dumps(RECORD)],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "TERM": term},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"Verdict: baseline better" in done.stdout
+        assert done.stdout.isascii()
+        assert b"\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (None, "unknown"),
+        (0, "0"),
+        (51_000, "51,000"),
+        (2.13e11, "213 billion"),
+        (1e12, "1 trillion"),
+    ],
+)
+def test_large_numbers_are_told_in_words(number: float | None, text: str) -> None:
+    assert words.large(number) == text
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    ["transfer better", "baseline better", "no difference detected", "invalid comparison"],
+)
+def test_every_verdict_has_a_sentence(verdict: str) -> None:
+    assert words.verdict_sentence(verdict).startswith(f"Verdict: {verdict}: ")
