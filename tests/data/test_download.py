@@ -1,8 +1,6 @@
 """Whatever sources do, verified data arrives or one clear message, and nothing partial is left."""
 
-import functools
 import gzip
-import hashlib
 import os
 import re
 import shutil
@@ -11,90 +9,18 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from published import CONTENT, IMAGES, NAMES, TINY, Answer, Handler, Serve, good, missing, running
 
 from headstart.core.errors import UserError
 from headstart.data import catalogue, download, idx, web
 
 ROOT = Path(__file__).resolve().parents[2]
-_RNG = np.random.default_rng(7)
-
-
-def _idx(*shape: int) -> bytes:
-    values = _RNG.integers(0, 4, size=shape, dtype=np.uint8)
-    return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + values.tobytes()
-
-
-CONTENT = {
-    "tiny-train-images": _idx(40, 9, 9),
-    "tiny-train-labels": _idx(40),
-    "tiny-test-images": _idx(10, 9, 9),
-    "tiny-test-labels": _idx(10),
-}
-NAMES = list(CONTENT)
-IMAGES = NAMES[0]
-
-
-def _published(name: str) -> catalogue.PublishedFile:
-    content = CONTENT[name]
-    return catalogue.PublishedFile(name, len(content), hashlib.sha256(content).hexdigest())
-
-
-TINY = catalogue.PublishedDataset(
-    name="tiny",
-    files=tuple(map(_published, NAMES)),
-    classes=("a", "b", "c", "d"),
-)
-
-
-# What a server may do with a request for a file: (handler, name without .gz, compressed?).
-Answer = Callable[["Handler", str, bool], None]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: "Server"
-
-    def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2].partition("?")[0]
-        self.server.asked.append(name)
-        self.server.paths.append(self.path)
-        self.server.answer(self, name.removesuffix(".gz"), name.endswith(".gz"))
-
-    def send(self, body: bytes, *, status: int = 200, length: int | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Keeps the tests' output readable."""
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer = answer
-        self.asked: list[str] = []
-        self.paths: list[str] = []
-        self.stopping = threading.Event()
-        self.address = f"127.0.0.1:{self.server_address[1]}"
-        self.url = f"http://{self.address}/data/"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away early is what several tests are about."""
-
-
-def good(handler: Handler, name: str, compressed: bool) -> None:
-    handler.send(gzip.compress(CONTENT[name]) if compressed else CONTENT[name])
 
 
 def good_uncompressed_only(handler: Handler, name: str, compressed: bool) -> None:
@@ -102,10 +28,6 @@ def good_uncompressed_only(handler: Handler, name: str, compressed: bool) -> Non
         missing(handler, name, compressed)
     else:
         good(handler, name, compressed)
-
-
-def missing(handler: Handler, name: str, compressed: bool) -> None:
-    handler.send(b"not here", status=404)
 
 
 def cut_connection(handler: Handler, name: str, compressed: bool) -> None:
@@ -212,27 +134,9 @@ def no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Answer], Server]]:
-    running: list[tuple[Server, threading.Thread]] = []
-
-    def start(answer: Answer) -> Server:
-        server = Server(answer)
-        thread = threading.Thread(
-            target=functools.partial(server.serve_forever, poll_interval=0.01), daemon=True
-        )
-        thread.start()
-        running.append((server, thread))
-        return server
-
-    yield start
-    for server, thread in running:
-        server.stopping.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-Serve = Callable[[Answer], Server]
+def serve() -> Iterator[Serve]:
+    with running() as start:
+        yield start
 
 
 @pytest.fixture
@@ -613,9 +517,10 @@ def test_full_disk_is_no_fault_of_the_source(
         "sys.path[:0] = sys.argv[1:3]\n"
         "from pathlib import Path\n"
         "from headstart.core.errors import reported\n"
-        "import test_download\n"
+        "from headstart.data import download\n"
+        "from published import TINY\n"
         "with reported():\n"
-        "    test_download.get(Path(sys.argv[3]), sys.argv[4])\n"
+        "    download.download(TINY, [sys.argv[4]], Path(sys.argv[3]), environment={}, timeout=5)\n"
     )
     child = subprocess.run(
         [
@@ -624,7 +529,7 @@ def test_full_disk_is_no_fault_of_the_source(
             "-c",
             code,
             str(ROOT / "src"),
-            str(ROOT / "tests/data"),
+            str(ROOT / "tests/support"),
             folder,
             url,
         ],

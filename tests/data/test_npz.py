@@ -54,8 +54,14 @@ def test_given_classes_number_the_names_in_an_npz(tmp_path: Path) -> None:
     raw = gathered(path, classes=order)
     assert raw.classes == tuple(order)
     assert [order[label] for label in raw.parts["all"].labels] == words[LABELS].tolist()
-    textual = npz(tmp_path / "own.npz", images=PIXELS, labels=words[LABELS])
+    textual = npz(tmp_path / "words.npz", images=PIXELS, labels=words[LABELS])
     assert gathered(textual).classes == ("blue", "green", "grey", "red")
+    raw = gathered(textual, classes=order)
+    assert [order[label] for label in raw.parts["all"].labels] == words[LABELS].tolist()
+    assert "label 'green' at position 1 of all is no class" in refusal(
+        textual, classes=["red", "blue", "grey", "Green"]
+    )
+    assert "classes: red, blue; " in refusal(path, classes=["red", "blue"])
 
 
 def test_survey_tells_what_the_arrays_will_be(tmp_path: Path) -> None:
@@ -78,7 +84,7 @@ def test_npz_images_are_brought_to_the_size_asked(tmp_path: Path) -> None:
         ({"images": PIXELS, "labels": LABELS - 1}, "label -1 at 0 is out of range"),
         (
             {"images": PIXELS, "labels": LABELS, "classes": np.array(["a", "b"])},
-            "label 2 at position 2 of all is no class (0 to 1)",
+            "label 2 at position 2 of all is no class (a, b)",
         ),
         ({"images": PIXELS * np.nan, "labels": LABELS}, "images.npy: image 0 holds NaN"),
         ({"images": PIXELS / 255, "labels": LABELS}, "images.npy: image 0 holds fractions"),

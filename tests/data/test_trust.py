@@ -5,15 +5,14 @@ import hashlib
 import ipaddress
 import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from published import Handler, missing, running
 
 from headstart.core.errors import UserError
 from headstart.data import catalogue, download, web
@@ -26,40 +25,23 @@ UNKNOWN = catalogue.PublishedDataset(
 )
 
 
-class Handler(BaseHTTPRequestHandler):
-    server: "Server"
+class Place:
+    """What a server holds, and where it sends those who ask for it."""
 
-    def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
-        if self.server.onward:
-            self.send_response(302)
-            self.send_header("Location", f"{self.server.onward}{name}")
-            self.end_headers()
-            return
-        body = self.server.content.get(name)
-        self.send_response(200 if body else 404)
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.end_headers()
-        self.wfile.write(body or b"")
-
-    def log_message(self, *args: object) -> None:
-        """Keeps the tests' output readable."""
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    onward = ""
-
-    def __init__(self, context: ssl.SSLContext | None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self) -> None:
         self.content = dict(CONTENT)
-        if context:
-            self.socket = context.wrap_socket(self.socket, server_side=True)
-        scheme = "https" if context else "http"
-        self.url = f"{scheme}://127.0.0.1:{self.server_address[1]}/"
+        self.onward = ""
+        self.url = ""
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that refuses is what a test is about."""
+    def __call__(self, handler: Handler, name: str, compressed: bool) -> None:
+        if self.onward:
+            handler.send_response(302)
+            handler.send_header("Location", f"{self.onward}{name}{'.gz' * compressed}")
+            handler.end_headers()
+        elif compressed:
+            missing(handler, name, compressed)
+        else:
+            handler.send(self.content[name])
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +73,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-Serve = Callable[..., Server]
+Serve = Callable[..., Place]
 
 
 @pytest.fixture
@@ -100,18 +82,14 @@ def serve(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]
     monkeypatch.setattr(web, "_BACKOFF_SECONDS", ())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    running: list[Server] = []
+    with running(context) as start:
 
-    def start(*, secure: bool = True) -> Server:
-        server = Server(context if secure else None)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        running.append(server)
-        return server
+        def serving(*, secure: bool = True) -> Place:
+            place = Place()
+            place.url = start(place, secure=secure).url
+            return place
 
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
+        yield serving
 
 
 def get(tmp_path: Path, *places: str) -> list[download.Arrival]:

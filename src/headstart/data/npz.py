@@ -179,13 +179,7 @@ def _contents(path: Path, archive: zipfile.ZipFile, classes: Sequence[str] | Non
     if "classes" in members:
         own_names = [str(name) for name in _column(path, archive, members["classes"])]
     labels = {part: _labels(path, archive, names[1]) for part, names in parts.items()}
-    kinds = {array.dtype.kind == "U" for array in labels.values()}
-    if len(kinds) > 1:
-        raise UserError(f"{path}: some labels are names and some numbers")
-    numbered = _numbered_names if kinds == {True} else _checked_numbers
-    numbers, names = numbered(path, labels, own_names, classes)
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise UserError(f"{path}: two or more classes of different names are needed")
+    numbers, names = _numbered(path, labels, own_names, classes)
     return _Contents({part: name for part, (name, _) in parts.items()}, numbers, names)
 
 
@@ -208,47 +202,39 @@ def _labels(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _numbered_names(
+def _numbered(
     path: Path,
     labels: Mapping[str, np.ndarray],
     own_names: Sequence[str] | None,
     classes: Sequence[str] | None,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Returns labels that are names as numbers, and the classes in the order of these."""
-    occurring = sorted({str(name) for array in labels.values() for name in array})
-    names = list(classes or own_names or occurring)
-    strange = sorted(set(occurring) - set(names))
-    if strange:
-        raise UserError(f"{path}: the label {strange[0]!r} is no class ({', '.join(names)})")
-    number_of = {name: number for number, name in enumerate(names)}
-    return {
-        part: np.array([number_of[str(name)] for name in array], dtype=np.int64)
-        for part, array in labels.items()
-    }, names
-
-
-def _checked_numbers(
-    path: Path,
-    labels: Mapping[str, np.ndarray],
-    own_names: Sequence[str] | None,
-    classes: Sequence[str] | None,
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Returns labels that are numbers, by `classes` where given, and the classes in their order."""
-    most = max(int(array.max()) for array in labels.values())
-    names = list(own_names or classes or map(str, range(most + 1)))
+    """Returns labels as numbers, and the names of the classes in the order of these numbers."""
+    if len({array.dtype.kind == "U" for array in labels.values()}) > 1:
+        raise UserError(f"{path}: some labels are names and some numbers")
+    occurring = sorted(set().union(*(np.unique(array).tolist() for array in labels.values())))
+    textual = isinstance(occurring[0], str)
+    listed = list(
+        own_names or classes or (occurring if textual else map(str, range(occurring[-1] + 1)))
+    )
+    names = list(classes or listed)
+    if sorted(names) != sorted(listed):
+        raise WrongValue("classes", f"{', '.join(names)}; {path} has {', '.join(listed)}")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UserError(f"{path}: two or more classes of different names are needed")
+    # In the file a label is a name, or a place in its list of names.
+    number_of = {name if textual else at: names.index(name) for at, name in enumerate(listed)}
+    numbers = {}
     for part, array in labels.items():
-        wrong = np.flatnonzero(array >= len(names))
+        values, places = np.unique(array, return_inverse=True)
+        wrong = np.flatnonzero(~np.isin(array, list(number_of)))
         if wrong.size:
             raise UserError(
-                f"{path}: label {array[wrong[0]]} at position {wrong[0]} of {part} is no class "
-                f"(0 to {len(names) - 1})"
+                f"{path}: label {array[wrong[0]].item()!r} at position {wrong[0]} of {part} is no "
+                f"class ({', '.join(names)})"
             )
-    if not (own_names and classes):
-        return dict(labels), names
-    if sorted(own_names) != sorted(classes):
-        raise WrongValue("classes", f"{', '.join(classes)}; {path} has {', '.join(own_names)}")
-    new = np.array([list(classes).index(name) for name in own_names], dtype=np.int64)
-    return {part: new[array] for part, array in labels.items()}, list(classes)
+        new = np.array([number_of[value] for value in values.tolist()], dtype=np.int64)
+        numbers[part] = new[places]
+    return numbers, names
 
 
 def _image_shape(images: _Member) -> tuple[int, ...]:
