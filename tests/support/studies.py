@@ -1,6 +1,7 @@
 """Small studies for the tests, and what they write."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,13 @@ def prepared(folder: Path, **grid: Any) -> prepare.Prepared:
     return prepare.prepare(made.grid, made.replicas, data(folder))
 
 
-def write_parameters(root: Path, **grid: Any) -> None:
-    """Writes both files of parameters of a small study into a project's folder."""
+def write_parameters(root: Path, dataset: Mapping[str, str] | None = None, **grid: Any) -> None:
+    """Writes both files of parameters of a small study, its dataset as YAML by key, into `root`."""
     (root / "study").mkdir(parents=True, exist_ok=True)
     (root / "study/params.yaml").write_text(yaml.safe_dump(values(**grid)))
     (root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    edit_params(root / "params.yaml", {f"dataset.{key}": str(size) for key, size in SIZES.items()})
+    chosen = {key: str(size) for key, size in SIZES.items()} | dict(dataset or {})
+    edit_params(root / "params.yaml", {f"dataset.{key}": value for key, value in chosen.items()})
 
 
 def digests(folder: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.errors import WrongValue, located, warn
+from headstart.core.errors import located, warn
 from headstart.core.parts import Drawn
 from headstart.data import quality, raw_data, splits, tasks
 from headstart.params import sections
@@ -83,8 +83,6 @@ def source_and_target(
                 source_classes=settings.source_classes,
             )
         except tasks.NoSourceTask as error:
-            raise WrongValue(
-                error.key,
-                f"{error.reason}, or bring a network (source_training.from, with "
-                "tasks.source_classes: none)",
+            raise error.instead(
+                "bring a network (source_training.from, with tasks.source_classes: none)"
             ) from error

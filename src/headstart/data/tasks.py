@@ -20,6 +20,10 @@ class Task:
 class NoSourceTask(WrongValue):
     """The target task leaves too few classes for a source task."""
 
+    def instead(self, advice: str) -> WrongValue:
+        """Returns the same with what else the user can do."""
+        return WrongValue(self.key, f"{self.reason}, or {advice}")
+
 
 def source_and_target(
     names: Sequence[str],

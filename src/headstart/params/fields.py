@@ -162,9 +162,6 @@ Epochs = Annotated[Whole, Field(ge=1, le=_MOST_EPOCHS)]
 BatchSize = Annotated[Whole, Field(ge=1, le=MOST_IMAGES)]
 
 
-Images = Annotated[Whole, Field(ge=1, le=MOST_IMAGES)]
-
-
 Size = Annotated[int | float, PlainValidator(_size)]
 
 

@@ -112,9 +112,12 @@ def create(
         few = len(found.classes) - len(wanted) < 2
         sources = "none" if source_model is not None and few else "others"
     with located("", target_classes="--target", source_classes="--source"):
-        source_task, target_task = tasks.source_and_target(
-            found.classes, found.aliases, target_classes=wanted, source_classes=sources
-        )
+        try:
+            source_task, target_task = tasks.source_and_target(
+                found.classes, found.aliases, target_classes=wanted, source_classes=sources
+            )
+        except tasks.NoSourceTask as error:
+            raise error.instead("bring a network with --source-model") from error
     values = _values(found, target_task, source_task, sources, source_model, layer)
     with _fresh(folder) as new:
         template = _template()

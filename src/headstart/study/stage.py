@@ -9,6 +9,8 @@ from headstart.study import outputs, parameters, prepare, ray, run, store
 
 PARAMETERS = Path("study/params.yaml")
 METRICS = Path("metrics/study")
+# What a grid calls the keys that the pipeline's parts are refused by.
+_KEYS = {"target_classes": "target_tasks", "network.filters": "networks"}
 
 
 def runner(section: str) -> tuple[run.Runner, parameters.Study]:
@@ -20,7 +22,7 @@ def runner(section: str) -> tuple[run.Runner, parameters.Study]:
     study = parameters.load(PARAMETERS)
     raw, rows = selection.select(reading.load(Path("params.yaml")).dataset)
     data = raw.drawn({name: rows[name] for name in ("train", "test")})
-    with located(f"{PARAMETERS}: {section}.", target_classes="target_tasks"):
+    with located(f"{PARAMETERS}: {section}.", **_KEYS):
         prepared = prepare.prepare(getattr(study, section), study.replicas, data)
     kept = store.Store(
         store.project(Path.cwd()) / store.FOLDER,

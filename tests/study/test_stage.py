@@ -1,0 +1,170 @@
+"""A stage of the study in a project's folder: any data, what it reads, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from images import blobs
+from projects import ROOT, edit_params, new_checkout
+from studies import write_parameters
+
+from headstart.core import artefacts, code
+from headstart.core.errors import UserError
+from headstart.data import digits as published_digits
+from headstart.data import own
+from headstart.params import reading, sections
+from headstart.study import cells, stage, store
+
+DIGITS = {
+    "name": "digits",
+    "sources": "published",
+    "split": "stratified",
+    "train_size": "0.5",
+    "valid_size": "0.1",
+    "test_size": "0.2",
+}
+TINY: dict[str, Any] = {
+    "arms": ["baseline", "frozen"],
+    "labels": [4, 8],
+    "seeds": 2,
+    "training": [{"steps": 5}],
+}
+DEEP = "{name: cnn, filters: [4, 4, 4, 4], dense: [], activation: relu}"
+
+
+@pytest.fixture
+def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder with the handwritten digits, in which a tiny study asks for 3 or 8."""
+    published_digits.write(tmp_path / "data/raw/digits")
+    write_parameters(tmp_path, DIGITS, target_tasks=["3", "8"], **TINY)
+    edit_params(tmp_path / "params.yaml", {"tasks.target_classes": "['3', '8']"})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_study_of_digits_is_answered_on_the_images_that_prepare_makes(digits: Path) -> None:
+    prepared = stage.runner("grid")[0].prepared
+    data = cells.data(prepared.data, prepared.questions[0])
+    script = [sys.executable, str(ROOT / "stages/prepare.py")]
+    subprocess.run(script, cwd=digits, check=True, stdout=subprocess.DEVNULL)
+    for part, ours in (("train", data.target_train), ("test", data.target_test)):
+        theirs = artefacts.read_part(digits / "data/prepared/target", part)
+        assert ours.images.max() == 1.0
+        np.testing.assert_array_equal(ours.images, theirs.images)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+    stage.answer("grid")
+    record = json.loads((digits / "metrics/study/grid/study.json").read_text())
+    assert record["cells"] == 8
+
+
+def test_study_of_own_colour_photographs_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = blobs(tmp_path / "data/own/pets", "abcd", each=12, size=(12, 10, 3))
+    own.write(photos, tmp_path / "data/raw/own", classes="auto", image_size="auto")
+    dataset = DIGITS | {"name": "own", "path": "data/own/pets"}
+    cnn = {"name": "cnn", "filters": [4], "dense": [6], "activation": "relu"}
+    write_parameters(
+        tmp_path, dataset, target_tasks=["a", "b"], networks=[cnn], shifts=[0, 2], **TINY
+    )
+    monkeypatch.chdir(tmp_path)
+    runner, _ = stage.runner("grid")
+    assert runner.prepared.image_shape == (12, 10, 3)
+    stage.answer("grid")
+    record = json.loads((tmp_path / "metrics/study/grid/study.json").read_text())
+    assert record["cells"] == 16
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "said"),
+    [
+        ("study/params.yaml", "grid.labels", "[10, 6000]", "6000 is more than the 179 training"),
+        ("study/params.yaml", "grid.target_tasks", "['3', cat]", "there is no class 'cat'"),
+        ("study/params.yaml", "grid.source_classes", "['3', '5']", "3 is a target class too"),
+        (
+            "study/params.yaml",
+            "grid.networks",
+            f"[{DEEP}]",
+            "[4, 4, 4, 4] halves the image 4 times",
+        ),
+        ("params.yaml", "dataset.train_size", "2000", "2000 is more than there are: 1797"),
+        ("params.yaml", "dataset.split", "folders", "folders needs train, valid and test"),
+        ("params.yaml", "dataset.classes", "[a, b]", "names 2 classes, digits has 10"),
+    ],
+)
+def test_refusal_names_the_file_and_the_key(
+    digits: Path, file: str, key: str, value: str, said: str
+) -> None:
+    edit_params(digits / file, {key: value})
+    with pytest.raises(UserError) as refused:
+        stage.runner("grid")
+    assert str(refused.value).startswith(f"{file}: {key}: {said}")
+
+
+@pytest.mark.parametrize("section", ["grid", "claims"])
+def test_stage_declares_the_parameters_of_the_dataset_that_it_reads(
+    digits: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    read = set()
+
+    class Recorder(sections.Dataset):
+        def __getattribute__(self, name: str) -> Any:
+            if name in sections.Dataset.model_fields:
+                read.add(f"dataset.{name}")
+            return super().__getattribute__(name)
+
+    settings = reading.load(Path("params.yaml"))
+    recorder = Recorder.model_construct(**settings.dataset.model_dump())
+    watched = settings.model_copy(update={"dataset": recorder})
+    monkeypatch.setattr(reading, "load", lambda path: watched)
+    stage.runner("grid")
+    declared = yaml.safe_load((ROOT / "study/dvc.yaml").read_text())["stages"][section]["params"]
+    assert read == {key for key in declared if isinstance(key, str)}
+
+
+def test_study_reruns_for_other_images_and_not_for_another_mirror(
+    raw: Path, tmp_path: Path
+) -> None:
+    project = new_checkout(tmp_path / "project")
+    project.repro("download")
+    # Takes the committed tables for what the present code has made.
+    project.run("dvc", "commit", "-q", "-f", "study/dvc.yaml")
+
+    def changed() -> set[str]:
+        return set(json.loads(project.run("dvc", "status", "--json", "study/dvc.yaml")))
+
+    assert changed() == set()
+    project.set(dataset__sources="published")
+    assert changed() == set()
+    project.set(dataset__train_size="20000")
+    assert changed() == {"study/dvc.yaml:grid", "study/dvc.yaml:claims"}
+    project.set(dataset__train_size="25000")
+    edit_params(project.root / "study/params.yaml", {"claims.seeds": "9"})
+    assert changed() == {"study/dvc.yaml:claims"}
+    dry = project.run("dvc", "repro", "--dry", "study/dvc.yaml")
+    assert "python stages/study.py claims" in dry
+
+
+def test_what_cannot_act_on_a_training_voids_none() -> None:
+    hashed = store.numeric_code().keys()
+    assert {
+        "study/cells.py",
+        "core/runtime.py",
+        "data/raw_data.py",
+        "learning/replicas.py",
+    } <= hashed
+    reached = code.reached(code.LIBRARY / "study/cells.py")
+    assert store.CANNOT_ACT.keys() <= reached
+    # How the pipeline trains is reached through what grafts its networks, and by nothing else.
+    for module in ("fit", "pretrained"):
+        users = [
+            path
+            for path in hashed
+            if f"headstart.learning.{module}" in code.imported(code.LIBRARY / path)
+        ]
+        assert users == ["transfer/graft.py"]
