@@ -335,9 +335,9 @@ def test_server_answers_as_evaluate_did_and_refuses_the_rest(
 def test_serve_says_what_is_missing(small: Project, tmp_path: Path) -> None:
     project = small.clone_to(tmp_path / "project")
     (project.root / ".venv").symlink_to(sys.prefix)
-    assert "no model is registered yet" in project.run("scripts/serve.sh", status=1)
-    (project.root / "mlflow.db").unlink()
     assert "no lab book yet" in project.run("scripts/serve.sh", status=1)
+    headstart(project, "publish")
+    assert "no model is registered yet" in project.run("scripts/serve.sh", status=1)
 
 
 def test_predict_says_class_and_probability_of_the_pixels_that_training_would_see(
