@@ -1,5 +1,6 @@
 """Parameters of any commit, read as they were: no commit is held to a schema that came after it."""
 
+import copy
 import typing
 import warnings
 from collections.abc import Mapping
@@ -49,11 +50,14 @@ def acting(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the parameters with what the keys that they lack meant before they came."""
-    filled = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+    filled = copy.deepcopy(dict(values))
     for key, value in MEANT.items():
-        section, name = key.split(".")
-        if isinstance(filled.get(section), dict):
-            filled[section].setdefault(name, value)
+        *parents, name = key.split(".")
+        place: Any = filled
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.setdefault(name, value)
     return filled
 
 

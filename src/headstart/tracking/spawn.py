@@ -38,6 +38,18 @@ _INTERRUPTED_SECONDS = 0.5
 _left_alone: list[subprocess.Popen[bytes]] = []
 
 
+def switched_on() -> bool:
+    """Tells whether stages write to MLflow by themselves.
+
+    Raises:
+        UserError: The environment's HEADSTART_RECORDER is neither on nor off.
+    """
+    value = os.environ.get(SWITCH) or "on"
+    if value not in ("on", "off"):
+        raise UserError(f"{SWITCH}: {value!r} is neither on nor off (in the environment)")
+    return value == "on"
+
+
 class _Child:
     """A process that takes JSON lines and answers with JSON lines; its death harms nobody."""
 
@@ -50,6 +62,9 @@ class _Child:
         self._unsent = bytearray()
         self._trouble: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._on = switched_on()
+        if not self._on:
+            return
         source = str(Path(__file__).resolve().parents[2])
         paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
         try:
@@ -97,7 +112,7 @@ class _Child:
             self._process.kill()
             self._process.wait()
             self._hang_up()
-        if "done" not in answer:
+        if self._on and "done" not in answer:
             self._warn(answer.get("error") or self._trouble or "the recorder died")
 
     def leave(self, *, seconds: float) -> None:
@@ -163,35 +178,6 @@ class _Child:
         return answer
 
 
-class _Nobody:
-    """Stands in for the child where the recorder is switched off."""
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Drops the message."""
-
-    def close(self) -> None:
-        """Has nothing to wait for."""
-
-    def leave(self, *, seconds: float) -> None:
-        """Has nothing to wait for."""
-
-
-def switched_on() -> bool:
-    """Tells whether stages write to MLflow by themselves.
-
-    Raises:
-        UserError: The environment's HEADSTART_RECORDER is neither on nor off.
-    """
-    value = os.environ.get(SWITCH) or "on"
-    if value not in ("on", "off"):
-        raise UserError(f"{SWITCH}: {value!r} is neither on nor off (in the environment)")
-    return value == "on"
-
-
-def _start_child(first: Mapping[str, Any], *, root: Path, seconds: float) -> _Child | _Nobody:
-    return _Child(first, root=root, seconds=seconds) if switched_on() else _Nobody()
-
-
 def _dvc_command() -> str:
     """Returns what names the running `dvc` command that this stage belongs to, or nothing."""
     if "DVC_STAGE" not in os.environ:
@@ -208,7 +194,7 @@ def _dvc_command() -> str:
 class Recorder:
     """The training run of one stage, from the stage's side."""
 
-    def __init__(self, child: _Child | _Nobody) -> None:
+    def __init__(self, child: _Child) -> None:
         self._child = child
         self._ended = False
 
@@ -243,7 +229,7 @@ def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
     except OSError:
         params = ""  # The stage itself tells what is wrong with it.
     first = {"do": "record", "stage": stage, "params": params}
-    child = _start_child(first, root=root, seconds=_RECORD_SECONDS)
+    child = _Child(first, root=root, seconds=_RECORD_SECONDS)
     run = Recorder(child)
     try:
         yield run
@@ -262,7 +248,7 @@ def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
 class Publisher:
     """A lab book about to be brought up to date."""
 
-    def __init__(self, child: _Child | _Nobody) -> None:
+    def __init__(self, child: _Child) -> None:
         self._child = child
         self._asked = False
 
@@ -279,7 +265,7 @@ def publisher(root: Path) -> Iterator[Publisher]:
     MLflow is imported and the store opened meanwhile. Without a call nothing is published, nor
     with HEADSTART_RECORDER=off in the environment.
     """
-    child = _start_child({"do": "prepare"}, root=root, seconds=_PUBLISH_SECONDS)
+    child = _Child({"do": "prepare"}, root=root, seconds=_PUBLISH_SECONDS)
     book = Publisher(child)
     try:
         yield book
