@@ -9,6 +9,7 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.core.errors import UserError
+from headstart.core.nested import flat
 from headstart.judging.answers import ARMS, Answers, answered_classes
 from headstart.judging.metrics import Comparison, Scores
 from headstart.params.sections import Evaluate
@@ -196,21 +197,12 @@ def fairness(
     The caller hands in what has to be equal: data, epochs, batch size, optimiser, learning rate.
     Nested settings are compared leaf by leaf.
     """
-    left, right = dict(leaves(baseline_settings)), dict(leaves(transfer_settings))
+    left, right = flat(baseline_settings), flat(transfer_settings)
     return [
         f"{key}: baseline {left.get(key, 'none')}, transfer {right.get(key, 'none')}"
         for key in dict.fromkeys([*left, *right])
         if left.get(key) != right.get(key)
     ]
-
-
-def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the settings that are not groups of others, with keys joined by dots."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _defects(

@@ -1,6 +1,5 @@
 """DVC's page of charts, such that it shows without a network."""
 
-import base64
 import importlib.metadata
 import re
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 from headstart.core.artefacts import replacing
 from headstart.core.errors import UserError
 from headstart.project import dvc
+from headstart.reporting.style import data_uri
 
 # Where .dvc/plots/page.html looks for the libraries, seen from dvc_plots/index.html.
 VEGA = ".headstart/vega.js"
@@ -71,12 +71,10 @@ def page(root: Path, revs: Sequence[str] = ()) -> Path:
                 f"`dvc plots diff {' '.join(revs)}` drew nothing{why}; `git branch --all`, "
                 "`git tag` and `dvc exp list` name what can be compared"
             ) from error
-        text = _PICTURE.sub(lambda match: f'src="{_data_uri(drawn / match[1])}"', drawing)
+        text = _PICTURE.sub(
+            lambda match: f'src="{data_uri((drawn / match[1]).read_bytes())}"', drawing
+        )
     result = root / FOLDER / "index.html"
     with replacing(result) as part:
         part.write_text(text, encoding="utf-8")
     return result
-
-
-def _data_uri(picture: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.judging import verdict
+from headstart.core.nested import flat
 from headstart.judging.metrics import Outcome
 from headstart.reporting import render, words
 from headstart.reporting.style import Picture
@@ -50,7 +50,7 @@ def page(
         pictures=pictures,
         parameters=[
             (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-            for key, value in verdict.leaves(parameters)
+            for key, value in flat(parameters).items()
         ],
         hashes=list(hashes.items()),
         commands="\n".join(commands),

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.reporting import render
-from headstart.reporting.style import Picture
+from headstart.reporting.style import data_uri
 
 
 def write(path: Path, page: Path) -> None:
@@ -20,7 +20,7 @@ def write(path: Path, page: Path) -> None:
     for token in (child for block in tokens for child in block.children or []):
         if token.type == "image":
             png = (page.parent / str(token.attrs["src"])).read_bytes()
-            token.attrs["src"] = Picture(title="", png=png, alt="").address
+            token.attrs["src"] = data_uri(png)
     headings = (tokens[at + 1].content for at, token in enumerate(tokens) if token.tag == "h1")
     options: Any = reader.options
     # The renderer has escaped what it was given.

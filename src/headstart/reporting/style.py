@@ -42,7 +42,7 @@ class Picture:
     @property
     def address(self) -> str:
         """The PNG as an address that needs no file."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return data_uri(self.png)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,6 +51,11 @@ class Picture:
 
         with Image.open(io.BytesIO(self.png)) as image:
             return image.size
+
+
+def data_uri(png: bytes) -> str:
+    """Returns a PNG as an address that needs no file."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def write_png(path: Path, figure: "Figure") -> None:

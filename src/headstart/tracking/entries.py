@@ -9,8 +9,9 @@ from typing import Any
 
 from mlflow.entities import Metric
 
+from headstart.core.nested import flat
 from headstart.tracking import notes
-from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, flat
+from headstart.tracking.identity import STAGES, Stage, State, TrainingRun
 
 NOTE = "mlflow.note.content"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError
+from headstart.core.nested import flat
 from headstart.params import reading, sections, yaml_text
 from headstart.tracking import past
-from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, flat
+from headstart.tracking.identity import STAGES, Stage, State, TrainingRun
 from headstart.tracking.revisions import Files, Workspace
 
 _PARAMS = "params.yaml"

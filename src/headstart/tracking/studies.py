@@ -10,6 +10,7 @@ from typing import Any
 from mlflow.entities import Metric
 
 from headstart.core.errors import UserError
+from headstart.core.nested import flat
 from headstart.params import reading, yaml_text
 from headstart.tracking import entries, identity
 from headstart.tracking.labbook import LabBook
@@ -56,7 +57,7 @@ def _entry(root: Path, section: str) -> entries.Entry:
         key=identity.digest({"parameters": chosen, "files": hashes}),
         name=f"study {section}",
         kind={"headstart.kind": "study", "headstart.stage": section},
-        params=identity.flat(chosen),
+        params=flat(chosen),
         metrics=_curves(folder / "summary.csv"),
         tags={entries.NOTE: _note(record["answer"])},
         files={f"{_FOLDERS[Path(name).suffix]}/{name}": files[name] for name in files},
