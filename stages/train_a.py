@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart import tracking
 from headstart.core import artefacts, runtime
-from headstart.core.errors import reported, warn
+from headstart.core.errors import located, reported, warn
 from headstart.params import reading, sections
 
 
@@ -66,5 +66,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with reported():
+    with reported(), located("params.yaml: "):
         main()

@@ -9,7 +9,7 @@ import _checkout  # noqa: F401
 
 from headstart import tracking
 from headstart.core import artefacts, runtime
-from headstart.core.errors import reported
+from headstart.core.errors import located, reported
 from headstart.params import reading, sections
 
 
@@ -41,5 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with reported():
+    with reported(), located("params.yaml: "):
         main()

@@ -59,7 +59,7 @@ ONE_EPOCH = (
         (
             "network",
             "{name: cnn, filters: [4, 4, 4, 4], dense: [], activation: relu}",
-            "network.filters: [4, 4, 4, 4] halves the image 4 times, and 8 x 8 pixels are too few",
+            "params.yaml: network.filters: [4, 4, 4, 4] halves the image 4 times, and 8 x 8",
         ),
         ("source_training.from", "models/own/none.keras", "models/own/none.keras: there is no"),
         ("transfer", ONE_EPOCH, "gradual needs at least 2 epochs"),

@@ -45,7 +45,8 @@ class Report:
     def attempt(self, function: Any, *arguments: Any, **options: Any) -> Any:
         """Returns what `function` does; what it refuses becomes a problem and None."""
         try:
-            return function(*arguments, **options)
+            with located("params.yaml: "):
+                return function(*arguments, **options)
         except UserError as error:
             self.problems.append(str(error))
         except OSError as error:
