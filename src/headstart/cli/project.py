@@ -77,12 +77,18 @@ def check(
     cache: Annotated[
         bool, typer.Option("--cache", help="Also hash every file in DVC's cache.")
     ] = False,
+    only_bytes: Annotated[
+        bool, typer.Option("--bytes", help="Only compare results with those that are committed.")
+    ] = False,
 ) -> None:
     """Say what a run will do and what would go wrong; trains nothing."""
     with reported():
-        from headstart.project import check
+        from headstart.project import check, same_bytes
 
         root = Path.cwd()
+        if only_bytes:
+            typer.echo("\n".join(same_bytes.compared(root)))
+            return
         report = check.check(root)
         if cache:
             count, damaged = check.damaged(root)
