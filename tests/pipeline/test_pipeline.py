@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from projects import SMALL, Project, edit_params, new_checkout
+from projects import Project, edit_params, kept_in_git
 
 STAGES = ["download", "prepare", "train_a", "train_b", "transfer", "evaluate"]
 
@@ -15,28 +15,9 @@ def small(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return small.clone_to(tmp_path_factory.mktemp("small") / "project")
 
 
-def kept_in_git(project: Project) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(project.root)): path.read_bytes()
-        for folder in ("metrics", "data", "models")
-        for path in sorted((project.root / folder).rglob("*"))
-        if path.is_file() and path.suffix not in (".npy", ".keras") and "raw/" not in str(path)
-    } | {"dvc.lock": (project.root / "dvc.lock").read_bytes()}
-
-
 def test_second_repro_runs_nothing(project: Project) -> None:
     assert project.repro() == []
     assert project.run("git", "status", "--porcelain") == ""
-
-
-def test_clean_second_run_elsewhere_without_git_gives_the_same_bytes(
-    small: Project, raw: Path, tmp_path: Path
-) -> None:
-    # Another folder, another source of the raw files, a path with spaces, and no git at all.
-    other = new_checkout(tmp_path / "a folder" / "without git", git=False)
-    edit_params(other.root / "params.yaml", SMALL | {"dataset.sources": f"['{raw}']"})
-    assert other.repro(HEADSTART_MIRROR="") == STAGES
-    assert kept_in_git(other) == kept_in_git(small)
 
 
 @pytest.mark.parametrize(

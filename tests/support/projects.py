@@ -104,6 +104,16 @@ def clean_environment(*, recorded: bool = False) -> dict[str, str]:
     }
 
 
+def kept_in_git(project: Project) -> dict[str, bytes]:
+    """Returns the bytes that every clean run has to give, by path; the lock holds the others."""
+    return {
+        str(path.relative_to(project.root)): path.read_bytes()
+        for folder in ("metrics", "data", "models")
+        for path in sorted((project.root / folder).rglob("*"))
+        if path.is_file() and path.suffix not in (".npy", ".keras") and "raw/" not in str(path)
+    } | {"dvc.lock": (project.root / "dvc.lock").read_bytes()}
+
+
 def edit_params(path: Path, values: dict[str, str]) -> None:
     """Replaces values in a params.yaml by dotted key, and leaves all else as it is."""
     path.write_text(yaml_text.edited(path.read_text(), values))
