@@ -5,7 +5,7 @@
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Variables go on to the scripts: make run PYTHON=python3.12, make setup UV= (venv and pip though uv
-# is installed), make ui PORT=5001.
+# is installed), make ui PORT=5001. make run ARGS=--force hands words on to dvc repro.
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -13,8 +13,8 @@ help: ## this list
 setup: ## make or refresh .venv from requirements.lock
 	@scripts/setup.sh
 
-run: setup ## set up, then run the pipeline (dvc repro): table and verdict
-	@scripts/run.sh
+run: setup ## set up, then run the pipeline (headstart run): table and verdict
+	@.venv/bin/headstart run $(ARGS)
 
 report: setup ## open the report of the last run, reports/index.html, in the browser
 	@test -f reports/index.html || { echo 'make report: there is no report yet; make run writes it' >&2; exit 1; }
@@ -24,7 +24,7 @@ report: setup ## open the report of the last run, reports/index.html, in the bro
 demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing to download: verdict
 	@rm -rf build/demo
 	@.venv/bin/headstart init build/demo --dataset digits
-	@cd build/demo && $(CURDIR)/.venv/bin/dvc repro
+	@cd build/demo && $(CURDIR)/.venv/bin/headstart run
 
 test: setup ## set up, then run the tests, file by file on two cores (less than 10 minutes)
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -61,6 +61,8 @@ def main() -> None:
         history, plots = tables.read_history(MODELS), METRICS / "plots"
         metrics.write(METRICS / "metrics.json", record)
         tables.write(METRICS, history=history, answers=answers)
+        # A project of `headstart init` has no Makefile.
+        program = "headstart" if Path("headstart.lock").is_file() else "make"
         html = page.page(
             outcome,
             taught=settings.source_training.from_ or ", ".join(taught),
@@ -71,7 +73,7 @@ def main() -> None:
                 exclude={"dataset": {"sources"}}, exclude_none=True, by_alias=True
             ),
             hashes={str(path): artefacts.md5(path) for path in sorted(MODELS.glob("*.keras"))},
-            commands=("git checkout REVISION  # whose dvc.lock has these hashes", "make run"),
+            commands=("git checkout REVISION  # whose dvc.lock has these hashes", f"{program} run"),
         )
         render.write(Path("reports/index.html"), html)
         book.publish()

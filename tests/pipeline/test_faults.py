@@ -231,7 +231,7 @@ def test_leak_between_the_parts_is_refused_and_the_files_are_named(tmp_path: Pat
     photos = blobs(tmp_path / "photos", ["ant", "bee", "cat", "dog"])
     for path in sorted((photos / "ant").iterdir()):
         (photos / "bee" / f"copy of {path.name}").write_bytes(path.read_bytes())
-    project = new(tmp_path / "own", data=photos)
+    project = new(tmp_path / "own", data=photos, target=["ant", "bee"])
     said = project.run("dvc", "repro", "prepare", status=255)
     assert "dataset.max_duplicates: 0, and" in said
     assert "copy of ant" in said

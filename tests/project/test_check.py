@@ -90,7 +90,8 @@ def test_difference_between_the_arms_is_told(prepared: Own) -> None:
 
 
 def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> None:
-    project = new(tmp_path / "own", data=blobs(tmp_path / "photos", ["a", "b", "c", "d"]))
+    photos = blobs(tmp_path / "photos", ["a", "b", "c", "d"])
+    project = new(tmp_path / "own", data=photos, target=["a", "b"])
     report = check.check(project.root)
     assert "data: own, 48 images of 12 x 12, 4 classes" in report.lines
     assert not report.problems
@@ -98,6 +99,14 @@ def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> No
     assert "has images of 2 sizes" in "\n".join(check.check(project.root).problems)
     (project.root / "data/own/photos/a/large.png").write_text("no image")
     assert "large.png: is no PNG or JPEG" in "\n".join(check.check(project.root).problems)
+
+
+def test_counts_are_unknown_before_the_images_are_there(tmp_path: Path) -> None:
+    project = new(tmp_path / "new", dataset="mnist", target=["3", "5"])
+    lines = check.check(project.root).lines
+    assert "how many images each class has is known once `download` has run" in lines
+    assert [line for line in lines if line.startswith("target test: about ")]
+    assert not [line for line in lines if "(3: " in line]
 
 
 def test_silently_damaged_cache_is_found_named_and_mended(prepared: Own, tmp_path: Path) -> None:

@@ -122,32 +122,7 @@ def show() -> None:
     """Print the table and the verdict of the workspace, from what lies in git."""
     with reported():
         from headstart import tracking
-        from headstart.data import catalogue, selection
-        from headstart.judging import metrics, verdict
-        from headstart.params import reading
-        from headstart.reporting import tables, terminal
+        from headstart.project import outcome
+        from headstart.reporting import terminal
 
-        root = tracking.project_root(Path.cwd())
-        settings = reading.load(root / "params.yaml")
-        record = metrics.read(root / "metrics/metrics.json")
-        actual, answered = tables.read_predictions(root / "metrics/predictions.csv")
-        classes = [str(name) for name in settings.tasks.target_classes]
-        # Names of classes of one's own are in git only where params.yaml tells them.
-        if (dataset := catalogue.DATASETS.get(settings.dataset.name)) is not None:
-            _, target = selection.source_and_target(
-                settings.tasks, dataset.classes, dataset.aliases
-            )
-            classes = list(target.names)
-        decided = verdict.verdict(
-            actual, answered, record.scores, alpha=settings.evaluate.alpha, classes=classes
-        )
-        terminal.summary(
-            metrics.Outcome(
-                record=record,
-                reason=decided.reason,
-                unfair=verdict.fairness(*settings.arms),
-                # How many test images the source task has is not in git.
-                test_images=dict.fromkeys(answered, len(actual)),
-                confidence=settings.evaluate.confidence,
-            )
-        )
+        terminal.summary(outcome.read(tracking.project_root(Path.cwd())))

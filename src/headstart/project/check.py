@@ -60,90 +60,110 @@ def check(root: Path) -> Report:
     settings = report.attempt(reading.load, root / "params.yaml")
     if settings is None:
         return report
-    _environment(root, report)
-    found = report.attempt(_data, root, settings, report)
-    if found is None:
+    surroundings(root, report)
+    _python(report)
+    data = report.attempt(_data, root, settings, report)
+    if data is None:
         return report
-    classes, aliases, labels, shape = found
-    both = report.attempt(selection.source_and_target, settings.tasks, classes, aliases)
-    drawn = report.attempt(selection.draw, settings.dataset, labels)
+    both = report.attempt(selection.source_and_target, settings.tasks, data.classes, data.aliases)
+    drawn = report.attempt(selection.draw, settings.dataset, data.labels)
     if both is None or drawn is None:
         return report
     images = {}
     for role, task in zip(("source", "target"), both, strict=True):
         for name, some in drawn.items():
-            _, cut = tasks.positions(np.asarray(labels[some.raw][some.rows]), task)
+            _, cut = tasks.positions(np.asarray(data.labels[some.raw][some.rows]), task)
+            images[role, name] = len(cut)
+            if not data.counted:
+                report.lines.append(f"{role} {name}: about {len(cut)} images")
+                continue
             counts = np.bincount(cut, minlength=len(task.names)).tolist()
             shares = ", ".join(f"{n}: {c}" for n, c in zip(task.names, counts, strict=True))
             report.lines.append(f"{role} {name}: {len(cut)} images ({shares or 'none'})")
-            images[role, name] = len(cut)
             where = f"{role} {name}"
             warned = report.attempt(tasks.check_classes, Part(cut, cut), task, where=where)
             report.warnings += warned or []
     sizes = [len(task.names) for task in both]
-    _trainings(settings, report, shape=shape, images=images, classes=sizes, root=root)
+    _trainings(settings, report, shape=data.shape, images=images, classes=sizes, root=root)
     return report
 
 
-def _environment(root: Path, report: Report) -> None:
+def surroundings(root: Path, report: Report) -> None:
+    """Adds to `report` what is amiss around the project: git, folders, DVC's settings."""
     if shutil.which("git") is None:
         report.warnings.append("git is not installed: results cannot be compared with others")
     for name in ("data", "models", "metrics"):
         folder = root / name
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             report.problems.append(f"{folder}: cannot be written to; make it writable (chmod)")
-    python = shutil.which("python")
-    if python is None or not Path(python).parent.samefile(Path(sys.executable).parent):
+
+
+def _python(report: Report) -> None:
+    first = shutil.which("python")
+    if first is None or not Path(first).parent.samefile(Path(sys.executable).parent):
         report.warnings.append(
-            f"the first python on PATH is {python}, not that of this command ({sys.executable}): "
-            "DVC's stages would use it; activate the environment"
+            f"the first python on PATH is {first}, not that of this command ({sys.executable}): a "
+            "plain `dvc repro` would start its stages with it; `headstart run` does not"
         )
 
 
-def _data(
-    root: Path, settings: sections.Params, report: Report
-) -> tuple[Sequence[str], Mapping[str, str], Mapping[str, np.ndarray], tuple[int, ...]]:
-    """Returns classes, aliases, labels by raw part, and the shape of an image."""
+@dataclass(frozen=True)
+class _Data:
+    """The images of a project, as far as is known before they are prepared.
+
+    `labels` is by raw part. Where they are not `counted`, only their number is right.
+    """
+
+    classes: Sequence[str]
+    aliases: Mapping[str, str]
+    labels: Mapping[str, np.ndarray]
+    shape: tuple[int, ...]
+    counted: bool
+
+
+def _data(root: Path, settings: sections.Params, report: Report) -> _Data:
     chosen = settings.dataset
     folder = root / selection.RAW / chosen.name
     if chosen.path is not None:
         with located("params.yaml: dataset."):
-            seen = own.survey(root / chosen.path)
-        if chosen.classes != "auto" and sorted(chosen.classes) != sorted(seen.classes):
+            survey = own.survey(root / chosen.path)
+        if chosen.classes != "auto" and sorted(chosen.classes) != sorted(survey.classes):
             raise UserError(
                 f"params.yaml: dataset.classes: {', '.join(chosen.classes)}; {chosen.path} has "
-                f"{', '.join(seen.classes)}"
+                f"{', '.join(survey.classes)}"
             )
-        classes = seen.classes if chosen.classes == "auto" else list(chosen.classes)
-        if len(seen.sizes) > 1 and chosen.image_size == "auto":
+        classes = survey.classes if chosen.classes == "auto" else list(chosen.classes)
+        if len(survey.sizes) > 1 and chosen.image_size == "auto":
             raise UserError(
                 f"params.yaml: dataset.image_size: auto, but {chosen.path} has images of "
-                f"{len(seen.sizes)} sizes; write [height, width]"
+                f"{len(survey.sizes)} sizes; write [height, width]"
             )
-        size = seen.sizes[0] if chosen.image_size == "auto" else chosen.image_size
-        shape = (*size, *([] if seen.channels == 1 else [seen.channels]))
-        order = np.array([classes.index(name) for name in seen.classes])
-        labels = {part: order[numbers] for part, numbers in seen.labels().items()}
-        aliases = seen.aliases
+        size = survey.sizes[0] if chosen.image_size == "auto" else chosen.image_size
+        shape = (*size, *([] if survey.channels == 1 else [survey.channels]))
+        order = np.array([classes.index(name) for name in survey.classes])
+        labels = {part: order[numbers] for part, numbers in survey.labels().items()}
+        aliases, counted = survey.aliases, True
     elif folder.exists():
         raw = selection.read(chosen, root / selection.RAW)
-        classes, aliases = list(raw.classes), raw.aliases
+        classes, aliases, counted = list(raw.classes), raw.aliases, True
         labels = {name: part.labels for name, part in raw.parts.items()}
         shape = next(iter(raw.parts.values())).images.shape[1:]
     else:
         if chosen.name == digits.NAME:
-            seen = digits.survey()
+            survey = digits.survey()
         else:
-            known = catalogue.DATASETS[chosen.name]
-            seen = known.survey()
-            size_mb = sum(file.bytes for file in known.files) / 1e6
-            report.lines.append(f"{chosen.name} is not there yet: {size_mb:.0f} MB will be fetched")
-        classes, aliases, labels = list(seen.classes), seen.aliases, seen.labels()
-        shape = seen.sizes[0]
+            published = catalogue.DATASETS[chosen.name]
+            survey = published.survey()
+            megabytes = sum(file.bytes for file in published.files) / 1e6
+            report.lines.append(f"{chosen.name} is not there yet: {megabytes:.0f} MB to fetch")
+        classes, aliases, labels = list(survey.classes), survey.aliases, survey.labels()
+        shape, counted = survey.sizes[0], survey.counts is not None
+    if not counted:
+        report.lines.append("how many images each class has is known once `download` has run")
     total = sum(map(len, labels.values()))
     pixels = " x ".join(map(str, shape))
     report.lines.append(f"data: {chosen.name}, {total} images of {pixels}, {len(classes)} classes")
-    return classes, aliases, labels, shape
+    return _Data(classes, aliases, labels, shape, counted)
 
 
 def _trainings(
@@ -228,8 +248,8 @@ def damaged(root: Path) -> tuple[int, list[str]]:
     DVC names a file by the MD5 of its bytes and does not look again: what a disk damages without
     changing its date is handed out as it is.
     """
-    found, count = cache.damaged(root)
-    return count, [_mended(root, damage) for damage in found]
+    damages, count = cache.damaged(root)
+    return count, [_mended(root, damage) for damage in damages]
 
 
 def _mended(root: Path, damage: cache.Damage) -> str:
@@ -242,5 +262,5 @@ def _mended(root: Path, damage: cache.Damage) -> str:
         return f"{damage.path}: is damaged, {out} is not: cp -f {shlex.quote(str(out))} {path}"
     return (
         f"{damage.path}: is damaged ({', '.join(damage.outputs)}): rm -f {path}, then `dvc pull` "
-        "where a remote has it, else `dvc repro --force`"
+        "where a remote has it, else `headstart run --force`"
     )

@@ -1,5 +1,6 @@
 """Runs DVC: that of this Python, as the user would in the project's folder."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -43,8 +44,17 @@ def run(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def run_shown(root: Path, *arguments: str) -> int:
-    """Runs `dvc ARGUMENTS` in `root` in the user's terminal and returns its exit status."""
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=root, env=environment(), check=False
-    ).returncode
+def run_shown(root: Path, *arguments: str, **variables: str) -> int:
+    """Runs `dvc ARGUMENTS` in `root` in the user's terminal and returns its exit status.
+
+    Args:
+        root: The project's top folder.
+        arguments: As on the command line.
+        variables: What the environment has in addition.
+    """
+    command = [sys.executable, "-m", "dvc", *arguments]
+    with subprocess.Popen(command, cwd=root, env=environment() | variables) as process:
+        while True:
+            # Ctrl-C reaches DVC as well, which ends its stages in its own order.
+            with contextlib.suppress(KeyboardInterrupt):
+                return process.wait()
