@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from headstart.core import artefacts, runtime
 from headstart.params import reading, sections
+from headstart.params.strategies import HEAD_ALONE, STRATEGIES
 
 ROUNDS = 3
 
@@ -64,7 +65,7 @@ def ways() -> dict[str, Callable[[], Any]]:
             source=trained,
             network=settings.network,
             settings=budget,
-            strategy="frozen",
+            strategy=STRATEGIES["frozen"],
             frozen_fraction=0.5,
             unfrozen_learning_rate=budget.learning_rate,
             seed=settings.seed,
@@ -76,7 +77,7 @@ def ways() -> dict[str, Callable[[], Any]]:
         model = networks.build(target[0].images.shape[1:], settings.network, **head)
         networks.initialise(model, seed=settings.seed, backbone="target", head="target")
         graft.graft(model, trained)
-        graft.set_backbone_trainable(model, False)
+        graft.set_trainable(model, HEAD_ALONE)
         fit.compile_model(model, optimizer=budget.optimizer, learning_rate=budget.learning_rate)
         return fit.fit(
             model,

@@ -38,7 +38,6 @@ from headstart.core import runtime
 from headstart.data import raw_data, selection
 from headstart.params import reading, sections
 from headstart.study import parameters, prepare, ray, run, store
-from headstart.transfer.strategies import TRANSFERRED
 
 ROUNDS = 3
 # A third of the default grid's budgets and a tenth of its steps, all arms and seeds.
@@ -173,7 +172,7 @@ def each_group(runner: run.Runner) -> dict[str, Any]:
     sent = 0
     for group in runner.prepared.groups:
         source = group.source.name
-        if group.row.arm in TRANSFERRED and source not in sources:
+        if group.strategy.from_source and source not in sources:
             began = time.monotonic()
             runner.bench(group)
             weights = runner.sources(group.source)
@@ -181,7 +180,7 @@ def each_group(runner: run.Runner) -> dict[str, Any]:
             sent = sum(weight.nbytes for weight in weights)
         began = time.monotonic()
         arrays = runner.train(group)
-        needs = source if group.row.arm in TRANSFERRED else ""
+        needs = source if group.strategy.from_source else ""
         seconds.append((needs, time.monotonic() - began, group.seeds[0]))
     parts = runner.prepared.data.parts.values()
     return {
@@ -248,28 +247,23 @@ def fit_one(runner: run.Runner, group: Any, source: Any) -> None:
     from headstart.transfer import graft
 
     bench = runner.bench(group)
-    data, arm = bench.data, group.row.arm
+    data = bench.data
     model = networks.build(
         data.target_train.images.shape[1:], group.network, units=1, activation="sigmoid"
     )
-    if arm in TRANSFERRED:
+    if group.strategy.from_source:
         graft.graft(model, source)
     chosen = bench.chosen(group, group.seeds[0])
     images, labels = data.target_train.images[chosen], data.target_train.labels[chosen]
     whole = len(bench.places(group, group.seeds[0]))
-    frozen = bench.frozen_steps(group)
-    tests = data.target_test.images
-    if frozen:
-        backbone, head = graft.backbone_of(model), graft.head_of(model)
-        features = backbone.predict(images, batch_size=1024, verbose=0)
-        fit(head, features, labels, group, frozen, whole)
-    if frozen < whole:
-        fit(model, images, labels, group, whole - frozen, whole)
-        model.predict(tests, batch_size=1024, verbose=0)
-    else:
-        head.predict(
-            backbone.predict(tests, batch_size=1024, verbose=0), batch_size=1024, verbose=0
-        )
+    for phase in bench.phases(group):
+        learner, seen, tests = model, images, data.target_test.images
+        if phase.layers is not None:
+            learner = graft.trained_part(model, phase.layers)
+            seen = graft.features(model, images, phase.layers)
+            tests = graft.features(model, tests, phase.layers)
+        fit(learner, seen, labels, group, phase.amount, whole)
+    learner.predict(tests, batch_size=1024, verbose=0)
 
 
 def fit(model: Any, images: Any, labels: Any, group: Any, steps: int, whole: int) -> None:

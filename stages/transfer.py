@@ -25,11 +25,10 @@ def main() -> None:
         valid = artefacts.read_part(Path("data/prepared/target"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
         strategy = settings.transfer.strategy
-        trained = strategy != "random_frozen"
         model, history = graft.train_grafted(
             train,
             valid,
-            source=networks.load(Path("models/source.keras")) if trained else None,
+            source=networks.load(Path("models/source.keras")) if strategy.from_source else None,
             network=settings.network if settings.source_training.from_ is None else None,
             units=sections.output_units(classes),
             activation=sections.output_activation(classes),
@@ -42,7 +41,7 @@ def main() -> None:
         )
         trainable, total = networks.parameters(model)
         print(
-            f"transfer ({strategy}): {trainable} trainable and {total - trainable} frozen "
+            f"transfer ({strategy.words}): {trainable} trainable and {total - trainable} frozen "
             f"parameters, {len(train.labels)} images"
         )
         artefacts.write_model(Path("models/transfer.keras"), model)

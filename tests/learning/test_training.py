@@ -14,6 +14,7 @@ from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.params.networks import Cnn, Mlp
 from headstart.params.sections import TrainingSettings
+from headstart.params.strategies import HEAD_ALONE, STRATEGIES
 
 MLP = Mlp(name="mlp", units=(12, 8), activation="selu")
 CNN = Cnn(name="cnn", filters=(4,), dense=(6,), activation="relu")
@@ -59,7 +60,7 @@ def train_grafted(source: Any, **changes: Any) -> tuple[Any, list[dict[str, floa
         "units": 1,
         "activation": "sigmoid",
         "settings": BUDGET,
-        "strategy": "frozen",
+        "strategy": STRATEGIES["frozen"],
         "frozen_fraction": 0.5,
         "unfrozen_learning_rate": 0.01,
         "seed": 5,
@@ -102,7 +103,7 @@ def test_features_computed_once_equal_training_through_the_frozen_layers(source:
     through = networks.build((8, 8), MLP, units=1, activation="sigmoid")
     networks.initialise(through, seed=5, backbone="target", head="target")
     graft.graft(through, source)
-    graft.set_backbone_trainable(through, False)
+    graft.set_trainable(through, HEAD_ALONE)
     fit.compile_model(through, optimizer="sgd", learning_rate=0.05)
     order = functools.partial(seeds.epoch_order, count=100, seed=5, task="target")
     fit.fit(through, TRAIN, VALID, batch_size=16, order=order, epochs=range(1, 4), on_epoch=ignore)
@@ -124,11 +125,11 @@ def test_both_arms_see_the_same_batches(monkeypatch: pytest.MonkeyPatch, source:
     train_new()
     baseline = dict(seen)
     seen.clear()
-    train_grafted(source, strategy="finetune")
+    train_grafted(source, strategy=STRATEGIES["finetune"])
     assert dict(seen) == baseline
     assert sorted(baseline) == [1, 2, 3]
     seen.clear()
-    train_grafted(source, strategy="gradual")
+    train_grafted(source, strategy=STRATEGIES["gradual"])
     assert dict(seen) == baseline
 
 
@@ -177,7 +178,7 @@ def test_equal_runs_give_equal_bytes_and_other_seeds_do_not(tmp_path: Path) -> N
 def test_transfer_leaves_the_source_model_as_it_was(source: Any) -> None:
     before = weights_of(source)
     for strategy in ("frozen", "finetune", "gradual"):
-        train_grafted(source, strategy=strategy)
+        train_grafted(source, strategy=STRATEGIES[strategy])
     assert same(before, weights_of(source))
     assert all(layer.trainable for layer in source.layers)
 
@@ -190,7 +191,7 @@ def test_strategies_train_what_they_say(source: Any) -> None:
     assert same(weights_of(frozen)[:-2], backbone)
     assert networks.parameters(frozen) == (9, frozen.count_params())
     for strategy in ("finetune", "gradual"):
-        model, history = train_grafted(source, strategy=strategy)
+        model, history = train_grafted(source, strategy=STRATEGIES[strategy])
         assert not any(
             np.array_equal(a, b) for a, b in zip(weights_of(model)[:-2], backbone, strict=True)
         )
@@ -198,7 +199,7 @@ def test_strategies_train_what_they_say(source: Any) -> None:
         assert [row["epoch"] for row in history] == [1, 2, 3]
     # Two of three epochs frozen, then an almost still third one: near `frozen` after two.
     gradual, _ = train_grafted(
-        source, strategy="gradual", frozen_fraction=0.6, unfrozen_learning_rate=1e-9
+        source, strategy=STRATEGIES["gradual"], frozen_fraction=0.6, unfrozen_learning_rate=1e-9
     )
     short = BUDGET.model_copy(update={"epochs": 2})
     two, _ = train_grafted(source, settings=short)
@@ -209,7 +210,7 @@ def test_strategies_train_what_they_say(source: Any) -> None:
 def test_random_frozen_keeps_the_baselines_initial_backbone(source: Any) -> None:
     from headstart.learning import networks
 
-    model, _ = train_grafted(None, strategy="random_frozen")
+    model, _ = train_grafted(None, strategy=STRATEGIES["random_frozen"])
     start = networks.build((8, 8), MLP, units=1, activation="sigmoid")
     networks.initialise(start, seed=5, backbone="target", head="target")
     assert same(weights_of(model)[:-2], weights_of(start)[:-2])
@@ -385,7 +386,7 @@ def test_notebooks_networks_have_its_parameter_counts() -> None:
     assert networks.parameters(baseline) == (275801, 275801)
     from headstart.transfer import graft
 
-    graft.set_backbone_trainable(baseline, False)
+    graft.set_trainable(baseline, HEAD_ALONE)
     assert networks.parameters(baseline) == (51, 275801)
 
 

@@ -30,7 +30,7 @@ def test_committed_parameters_are_the_notebooks() -> None:
     assert settings.target_training == notebook
     assert settings.source_training.model_dump().items() >= notebook.model_dump().items()
     assert (settings.dataset.train_size, settings.dataset.valid_size) == (25000, 5000)
-    assert settings.transfer.strategy == "frozen"
+    assert settings.transfer.strategy.name == "frozen"
 
 
 @pytest.mark.parametrize(

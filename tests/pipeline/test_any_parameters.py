@@ -162,7 +162,7 @@ def run(chosen: sections.Params) -> str:
     transfer, _ = graft.train_grafted(
         data["target", "train"],
         data["target", "valid"],
-        source=None if strategy == "random_frozen" else source,
+        source=source if strategy.from_source else None,
         activation=sections.output_activation(classes),
         settings=chosen.transfer_training,
         strategy=strategy,

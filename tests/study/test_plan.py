@@ -8,6 +8,7 @@ import yaml
 
 from headstart.core.parts import Part
 from headstart.data import catalogue
+from headstart.params.strategies import STRATEGIES
 from headstart.study import parameters, plan
 
 FILE = pathlib.Path(__file__).parents[2] / "study/params.yaml"
@@ -79,9 +80,15 @@ def test_first_epochs_do_not_depend_on_how_many_follow() -> None:
 
 def test_gradual_keeps_at_least_one_and_never_all_of_its_budget_frozen() -> None:
     def frozen(fraction: Any, **amount: Any) -> Any:
-        return plan.frozen_steps(
-            budget(**amount), count=70, batch_size=32, frozen_fraction=fraction
+        first, then = plan.phases(
+            STRATEGIES["gradual"],
+            budget(**amount),
+            count=70,
+            batch_size=32,
+            frozen_fraction=fraction,
         )
+        assert first.amount + then.amount == plan.steps(budget(**amount), count=70, batch_size=32)
+        return first.amount
 
     assert frozen(0.5, steps=2000) == 1000
     assert frozen(0.01, epochs=5) == 3

@@ -175,9 +175,10 @@ def trained_by_keras(path: Any) -> Any:
     model.set_weights([kept[name] for name in sorted(kept.files) if name.startswith("weight_")])
     images = kept["train_images"].astype("float32") / np.float32(255)
 
-    def fit(order: Any, trainable: Any) -> Any:
-        for layer in layers:
-            layer.trainable = trainable
+    def fit(order: Any, trainable: int | None) -> Any:
+        below = 0 if trainable is None else len(layers) + 1 - trainable
+        for number, layer in enumerate(layers):
+            layer.trainable = number >= below
         optimizer = keras.optimizers.SGD(learning_rate=about["learning_rate"])
         model.compile(optimizer=optimizer, loss="binary_crossentropy")
         for batch in order:
@@ -190,10 +191,11 @@ def trained_by_keras(path: Any) -> Any:
                 verbose=0,
             )
 
-    if about["frozen_steps"]:
-        fit(kept["order"][: about["frozen_steps"]], False)
-    if len(kept["order"]) > about["frozen_steps"]:
-        fit(kept["order"][about["frozen_steps"] :], True)
+    done = 0
+    for steps, trainable in about["phases"]:
+        fit(kept["order"][done : done + steps], trainable)
+        done += steps
+    assert done == len(kept["order"])
     tested = kept["test_images"].astype("float32") / np.float32(255)
     return (model.predict(tested, verbose=0)[:, 0] > 0.5).astype(int), kept
 

@@ -1,12 +1,12 @@
 """What a training costs: parameters, updates, floating-point operations. Arithmetic only."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from headstart.judging.metrics import Cost, Costs, TransferCost
 from headstart.params.sections import Params
-from headstart.transfer import strategies
+from headstart.params.strategies import ARMS, BASELINE, Phase
 
 
 @dataclass(frozen=True)
@@ -14,45 +14,54 @@ class Work:
     """A training as far as its cost goes.
 
     Attributes:
-        backbone_flops: Operations of one image's forward pass below the head.
-        head_flops: Operations of one image's forward pass through the head.
+        forward: Operations of one image's forward pass, by layer with weights, the head last; None
+            is a layer from elsewhere that cannot be counted.
+        phases: How long how many of the layers train.
         images: Distinct training images.
         batch_size: Images an update.
-        epochs: Epochs in all.
-        frozen_epochs: How many of them leave the backbone frozen.
-        uncounted: Layers from elsewhere that cannot be counted; with any, `flops` is too low.
+        in_steps: Whether phases count updates of whole batches, and not epochs.
     """
 
-    backbone_flops: int
-    head_flops: int
+    forward: tuple[int | None, ...]
+    phases: tuple[Phase, ...]
     images: int
     batch_size: int
-    epochs: int
-    frozen_epochs: int = 0
-    uncounted: int = 0
+    in_steps: bool = False
 
     @property
     def updates(self) -> int:
         """Number of gradient steps."""
-        return self.epochs * math.ceil(self.images / self.batch_size)
+        epoch = 1 if self.in_steps else math.ceil(self.images / self.batch_size)
+        return epoch * sum(phase.amount for phase in self.phases)
+
+    @property
+    def counted(self) -> bool:
+        """Whether every layer can be counted; else the operations below are too few."""
+        return None not in self.forward
 
     @property
     def flops(self) -> int:
-        """Operations as headstart runs it: features of a frozen backbone computed once an image."""
-        passes = 1 if self.frozen_epochs else 0
-        return self._trained_flops + passes * self.images * self.backbone_flops
+        """Operations as headstart runs it: what leaves frozen layers is computed once an image."""
+        return sum(
+            3 * seen * trained + self.images * frozen for seen, trained, frozen in self._passes()
+        )
 
     @property
     def flops_as_notebook(self) -> int:
         """Operations as the notebook runs it: frozen layers computed anew in every epoch."""
-        return self._trained_flops + self.frozen_epochs * self.images * self.backbone_flops
+        return sum(seen * (3 * trained + frozen) for seen, trained, frozen in self._passes())
 
-    @property
-    def _trained_flops(self) -> int:
-        # A layer that trains costs one forward and, backward, twice that (Kaplan et al. 2020,
-        # "Scaling Laws for Neural Language Models", section 2.1). Validation is left out.
-        backbone = (self.epochs - self.frozen_epochs) * self.backbone_flops
-        return 3 * self.images * (self.epochs * self.head_flops + backbone)
+    def _passes(self) -> Iterator[tuple[int, int, int]]:
+        """Yields each phase's images with repetitions, and the operations of its two parts.
+
+        A layer that trains costs one forward and, backward, twice that (Kaplan et al. 2020,
+        "Scaling Laws for Neural Language Models", section 2.1). Validation is left out.
+        """
+        each = min(self.batch_size, self.images) if self.in_steps else self.images
+        flops = [layer or 0 for layer in self.forward]
+        for phase in self.phases:
+            frozen, trained = phase.parts(flops)
+            yield phase.amount * each, sum(trained), sum(frozen)
 
 
 def works(
@@ -68,25 +77,18 @@ def works(
         forward: Operations of one image's forward pass by model and layer; the last is the head.
         images: Training images by task: source, target.
     """
-    counted = {}
-    for name, training in settings.trainings.items():
-        *backbone, head = forward[name].values()
-        counted[name] = Work(
-            backbone_flops=sum(flops or 0 for flops in backbone),
-            head_flops=head or 0,
-            uncounted=backbone.count(None),
+    arms = {BASELINE: ARMS[BASELINE], "transfer": settings.transfer.strategy}
+    return {
+        name: Work(
+            forward=tuple(forward[name].values()),
+            phases=arms.get(name, ARMS[BASELINE]).phases(
+                training.epochs, frozen_fraction=settings.transfer.frozen_fraction
+            ),
             images=images["source" if name == "source" else "target"],
             batch_size=training.batch_size,
-            epochs=training.epochs,
-            frozen_epochs=strategies.frozen_epochs(
-                settings.transfer.strategy,
-                training.epochs,
-                frozen_fraction=settings.transfer.frozen_fraction,
-            )
-            if name == "transfer"
-            else 0,
         )
-    return counted
+        for name, training in settings.trainings.items()
+    }
 
 
 def costs(
@@ -108,7 +110,7 @@ def costs(
     spent = {name: _spent(work, *parameters[name]) for name, work in counted.items()}
     source = spent.get("source") or Cost(total_parameters=parameters["source"][1])
     # A backbone that was never trained has no share in the source's training.
-    share = source.flops if settings.transfer.strategy != "random_frozen" else 0
+    share = source.flops if settings.transfer.strategy.from_source else 0
     own = spent["transfer"]
     return Costs(
         baseline=spent["baseline"],
@@ -126,8 +128,8 @@ def _spent(work: Work, trainable: int, total: int) -> Cost:
         trainable_parameters=trainable,
         total_parameters=total,
         updates=work.updates,
-        flops=None if work.uncounted else work.flops,
-        flops_as_notebook=None if work.uncounted else work.flops_as_notebook,
+        flops=work.flops if work.counted else None,
+        flops_as_notebook=work.flops_as_notebook if work.counted else None,
     )
 
 

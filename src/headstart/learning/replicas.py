@@ -12,6 +12,7 @@ here, with an inter-op number of at least `threads`; any other setting is right 
 """
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ import psutil
 import tensorflow as tf
 
 from headstart.core.errors import UserError
+from headstart.learning import memory
+from headstart.learning.memory import CHUNK
 
 # The weights of one network in the order of `model.get_weights()`; stacked: (replicas, ...).
 Weights = list[np.ndarray]
@@ -31,19 +34,12 @@ OnProgress = Callable[[int, int], None]
 
 # Marks the places of a batch that stay empty.
 EMPTY = -1
-# Steps in one call into the graph. What a call costs vanishes; progress is still told often.
-_CHUNK = 256
 # Images a forward pass: large enough to be quick, small in memory.
 _FORWARD_BATCH = 1024
 # Below so many parameters a step costs what starting its operations costs, and XLA makes one
 # of them: nine times the steps for a head. It gains a large network nothing, compiles for
 # seconds, is slow at convolutions, and lacks the repeatable gradient of max pooling.
 _SMALL_ENOUGH_FOR_XLA = 10_000
-# What a thread holds of its network's size: weights before and after, and gradients; for Adam
-# two moments before and after and what leads to them.
-_COPIES = {"sgd": 3, "adam": 10}
-# Forward values, their gradients, and what convolutions unfold.
-_COPIES_OF_ACTIVATIONS = 12
 # Keras' defaults.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
@@ -66,8 +62,8 @@ class Trainer:
         """
         if model.non_trainable_variables:
             raise ValueError(f"{model.name}: every weight of a replica has to train")
-        if optimizer not in _COPIES:
-            raise ValueError(f"{optimizer}: expected one of {', '.join(_COPIES)}")
+        if optimizer not in memory.COPIES:
+            raise ValueError(f"{optimizer}: expected one of {', '.join(memory.COPIES)}")
         self._model = model
         self._optimizer = optimizer
         self._threads = threads
@@ -77,22 +73,6 @@ class Trainer:
             input_signature=[_weight_specs(model), _image_spec(model)],
             autograph=False,
         ).get_concrete_function()
-
-    def memory(self, *, replicas: int, steps: int, batch: int, images: int) -> int:
-        """Returns about how many bytes a training takes beside what its caller holds.
-
-        Args:
-            replicas: Number of networks.
-            steps: Updates of each.
-            batch: Samples an update.
-            images: Bytes of the images of one replica.
-        """
-        model = self._model
-        weights = 4 * model.count_params()
-        activations = 4 * batch * sum(int(np.prod(one.output.shape[1:])) for one in model.layers)
-        own = _COPIES[self._optimizer] * weights + _COPIES_OF_ACTIVATIONS * activations + images
-        chunk = _CHUNK * batch * 8
-        return replicas * weights + min(self._threads, replicas) * (own + chunk)
 
     def train(
         self,
@@ -122,9 +102,12 @@ class Trainer:
         """
         replicas, steps, batch = orders.shape
         apart = _apart(self._model, images)
-        needed = self.memory(
+        needed = memory.of_replicas(
+            parameters=self._model.count_params(),
+            activations=sum(math.prod(layer.output.shape[1:]) for layer in self._model.layers),
+            optimizer=self._optimizer,
             replicas=replicas,
-            steps=steps,
+            threads=self._threads,
             batch=batch,
             images=images.nbytes // replicas if apart else 0,
         )
@@ -144,10 +127,10 @@ class Trainer:
                 2 if self._optimizer == "adam" else 0
             )
             rate = tf.constant(learning_rates[replica], tf.float32)
-            for start in range(0, steps, _CHUNK):
-                chunk = orders[replica, start : start + _CHUNK]
+            for start in range(0, steps, CHUNK):
+                chunk = orders[replica, start : start + CHUNK]
                 # One shape for all chunks: XLA compiles once.
-                order = np.zeros((_CHUNK, batch), dtype=np.int32)
+                order = np.zeros((CHUNK, batch), dtype=np.int32)
                 order[: len(chunk)] = chunk
                 ends = tf.constant([start, start + len(chunk)])
                 state = take(state, seen, answers, tf.constant(order), ends, rate)
@@ -227,18 +210,15 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
     losses: Any = (
         keras.ops.binary_crossentropy if binary else keras.ops.sparse_categorical_crossentropy
     )
-    update = {"sgd": _sgd, "adam": _adam}[optimizer]
     weights = _weight_specs(model)
 
-    def step(state: list[Any], batch: tuple[Any, Any, Any], rate: Any, number: Any) -> list[Any]:
-        current = state[:count]
-        images, labels, shares = batch
+    def gradients(current: list[Any], images: Any, labels: Any, shares: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(current)
             # The loss reads the logits off the graph, as it does in `fit`.
             outputs, _ = model.stateless_call(current, [], images, training=True)
             loss = tf.reduce_sum(losses(labels, outputs) * shares)
-        return update(state, tape.gradient(loss, current), rate, number)
+        return tape.gradient(loss, current)
 
     def run(
         state: list[Any], images: Any, labels: Any, orders: Any, ends: Any, rate: Any
@@ -259,8 +239,12 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
             # XLA needs slices of a size that it knows.
             chosen = tf.reshape(tf.slice(filled, [place, 0], [1, batch]), [batch])
             weight = tf.reshape(tf.slice(shares, [place, 0], [1, batch]), shape)
-            seen = tf.gather(images, chosen), tf.gather(answers, chosen), weight
-            return number + 1, *step(list(state), seen, rate, number)
+            slopes = gradients(
+                list(state[:count]), tf.gather(images, chosen), tf.gather(answers, chosen), weight
+            )
+            if optimizer == "sgd":
+                return number + 1, *_sgd(state, slopes)
+            return number + 1, *_adam(state, slopes, rate, number)
 
         _, *trained = tf.while_loop(
             lambda number, *_: number < ends[1], body, (ends[0], *state), parallel_iterations=1
@@ -273,7 +257,7 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
         weights * (3 if optimizer == "adam" else 1),
         _image_spec(model),
         tf.TensorSpec([None], tf.int64),
-        tf.TensorSpec([_CHUNK, batch], tf.int32),
+        tf.TensorSpec([CHUNK, batch], tf.int32),
         tf.TensorSpec([2], tf.int32),
         tf.TensorSpec([], tf.float32),
     ]
@@ -282,11 +266,11 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
     ).get_concrete_function()
 
 
-def _sgd(state: list[Any], gradients: list[Any], rate: Any, number: Any) -> list[Any]:
+def _sgd(state: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
     return [weight - gradient for weight, gradient in zip(state, gradients, strict=True)]
 
 
-def _adam(state: list[Any], gradients: list[Any], rate: Any, number: Any) -> list[Any]:
+def _adam(state: Sequence[Any], gradients: Sequence[Any], rate: Any, number: Any) -> list[Any]:
     """Kingma and Ba, "Adam" (2015), in the order of Keras: epsilon beside the plain root."""
     count = len(gradients)
     weights, firsts, seconds = state[:count], state[count : 2 * count], state[2 * count :]

@@ -1,7 +1,8 @@
 """Single values of the files of parameters, checked; nothing here changes a result."""
 
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -13,6 +14,8 @@ from pydantic import (
 )
 
 from headstart.core.errors import WrongValue
+
+Row = TypeVar("Row")
 
 # Bounds that no honest run reaches: they catch a slip of the keyboard before it costs a day.
 _MOST_EPOCHS = 100_000
@@ -187,6 +190,17 @@ Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 
 
 Classes = Annotated[tuple[int | str, ...], PlainValidator(distinct_classes)]
+
+
+def row_of(table: Mapping[str, Row]) -> Callable[[Any], Row]:
+    """Returns a validator that takes a name in `table` and returns its row."""
+
+    def row(name: Any) -> Row:
+        if not isinstance(name, str) or name not in table:
+            raise ValueError(f"is not allowed; allowed are {', '.join(map(repr, table))}")
+        return table[name]
+
+    return row
 
 
 class Section(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from headstart.params.fields import (
     MOST_IMAGES,
@@ -23,9 +23,11 @@ from headstart.params.fields import (
     others_or_classes,
     own_network,
     own_path,
+    row_of,
     sources,
 )
 from headstart.params.networks import Network
+from headstart.params.strategies import STRATEGIES, Strategy
 
 
 class Dataset(Section):
@@ -103,7 +105,10 @@ class TrainB(Section):
 class Transfer(Section):
     """How the trained backbone is put to use on the target task."""
 
-    strategy: Literal["frozen", "finetune", "gradual", "random_frozen"]
+    # A row of the table; its name in files.
+    strategy: Annotated[
+        Strategy, PlainValidator(row_of(STRATEGIES)), PlainSerializer(lambda row: row.name)
+    ]
     frozen_fraction: Fraction
     unfrozen_learning_rate: LearningRate
     overrides: Overrides
@@ -143,12 +148,13 @@ class Params(Section):
     @model_validator(mode="after")
     def _source_network_comes_from_somewhere(self) -> Self:
         adopted = self.source_training.from_ is not None
-        if adopted and self.transfer.strategy == "random_frozen":
+        if adopted and not self.transfer.strategy.from_source:
+            others = ", ".join(row.name for row in STRATEGIES.values() if row.from_source)
             raise Refused(
                 "transfer.strategy",
-                "random_frozen",
-                "frozen, finetune or gradual with source_training.from: it is the control for a "
-                "source network that was trained here",
+                self.transfer.strategy.name,
+                f"{others} with source_training.from: it is the control for a source network "
+                "that was trained here",
             )
         if self.tasks.source_classes == "none" and self.source_training.from_ is None:
             raise Refused(
@@ -183,7 +189,7 @@ class Params(Section):
             self.baseline_training.model_dump(),
             self.transfer_training.model_dump(),
         )
-        if self.transfer.strategy == "gradual":
+        if self.transfer.strategy.two_phases:
             key = "learning_rate after unfreezing"
             baseline[key] = baseline["learning_rate"]
             transfer[key] = self.transfer.unfrozen_learning_rate
@@ -212,19 +218,19 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
         "train_b": params.baseline_training,
         "transfer": params.transfer_training,
     }[stage]
-    found: dict[str, Any] = {"seed": params.seed}
-    found |= {f"network.{key}": value for key, value in params.network.model_dump().items()}
-    found |= _training(training)
+    values: dict[str, Any] = {"seed": params.seed}
+    values |= {f"network.{key}": value for key, value in params.network.model_dump().items()}
+    values |= _training(training)
     if stage == "train_b":
-        found["output_activation"] = output_activation(
+        values["output_activation"] = output_activation(
             len(params.tasks.target_classes), params.train_b.output_activation
         )
     if stage == "transfer":
-        found["strategy"] = params.transfer.strategy
-        if params.transfer.strategy == "gradual":
-            found["frozen_fraction"] = params.transfer.frozen_fraction
-            found["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in found.items()}
+        values["strategy"] = params.transfer.strategy.name
+        if params.transfer.strategy.two_phases:
+            values["frozen_fraction"] = params.transfer.frozen_fraction
+            values["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
 def _training(training: TrainingSettings) -> dict[str, Any]:

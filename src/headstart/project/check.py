@@ -16,9 +16,9 @@ from headstart.core import artefacts
 from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
 from headstart.data import catalogue, digits, own, selection, tasks
+from headstart.judging import cost
 from headstart.params import networks, reading, sections
 from headstart.project import cache
-from headstart.transfer import strategies
 
 # Measured on two cores: to start a stage with TensorFlow, an update, and a forward-backward's
 # arithmetic. The sum tells minutes from hours, not more.
@@ -175,47 +175,45 @@ def _trainings(
     classes: Sequence[int],
     root: Path,
 ) -> None:
-    flops, updates = 0.0, 0
     adopted = settings.source_training.from_
     if adopted is not None and not (root / adopted).is_file():
         report.problems.append(f"{adopted}: there is no such file (source_training.from)")
-    if not adopted and report.attempt(networks.layers, settings.network, shape, units=1) is None:
+    layers: dict[str, list[networks.Layer]] = {"source": [], "baseline": [], "transfer": []}
+    source, target = classes
+    for name, number in (("source", source), ("baseline", target), ("transfer", target)):
+        if not adopted or name == "baseline":
+            units = sections.output_units(number)
+            built = report.attempt(networks.layers, settings.network, shape, units=units)
+            if built is None:
+                return
+            layers[name] = [layer for layer in built if layer.parameters]
+    works = report.attempt(
+        cost.works,
+        settings,
+        forward={name: {layer.name: layer.flops for layer in own} for name, own in layers.items()},
+        source_images=images["source", "train"],
+        target_images=images["target", "train"],
+    )
+    if works is None:
         return
-    for name, training, role, number in (
-        ("source", settings.source_training, "source", classes[0]),
-        ("baseline", settings.baseline_training, "target", classes[1]),
-        ("transfer", settings.transfer_training, "target", classes[1]),
-    ):
-        if adopted and name == "source":
-            report.lines.append(f"source network: {adopted}; what it cost is unknown")
+    if adopted:
+        report.lines.append(f"source network: {adopted}; what it cost is unknown")
+    for name in filter(works.__contains__, layers):
+        work = works[name]
+        how = f" ({settings.transfer.strategy.words})" if name == "transfer" else ""
+        if not layers[name]:
+            report.lines.append(f"{name}{how}: {work.updates:,} updates on top of {adopted}")
             continue
-        steps = training.epochs * math.ceil(images[role, "train"] / training.batch_size)
-        if adopted and name == "transfer":
-            report.lines.append(f"transfer: {steps} updates on top of {adopted}")
-            updates += steps
-            continue
-        layers = networks.layers(settings.network, shape, units=sections.output_units(number))
-        head, whole = layers[-1].parameters, sum(layer.parameters for layer in layers)
-        strategy = settings.transfer.strategy
-        frozen = name == "transfer" and strategy in ("frozen", "random_frozen")
-        if name == "transfer":
-            report.attempt(
-                strategies.frozen_epochs,
-                strategy,
-                training.epochs,
-                frozen_fraction=settings.transfer.frozen_fraction,
-            )
-        trainable = head if frozen else whole
+        _, trained = work.phases[-1].parts(layers[name])
         report.lines.append(
-            f"{name}: {trainable:,} trainable of {whole:,} parameters, {steps:,} updates"
+            f"{name}{how}: {sum(layer.parameters for layer in trained):,} trainable of "
+            f"{sum(layer.parameters for layer in layers[name]):,} parameters, "
+            f"{work.updates:,} updates"
         )
-        updates += steps
-        operations = sum(layer.flops for layer in layers)
-        flops += operations * images[role, "train"] * (1 if frozen else 3 * training.epochs)
     seconds = (
         _STAGES_WITH_TENSORFLOW * _STAGE_SECONDS
-        + updates * _UPDATE_SECONDS
-        + flops / _FLOPS_A_SECOND
+        + sum(work.updates for work in works.values()) * _UPDATE_SECONDS
+        + sum(work.flops for work in works.values()) / _FLOPS_A_SECOND
     )
     unfair = [key for key, value in settings.arms[0].items() if settings.arms[1][key] != value]
     if unfair:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.params.strategies import ARMS, BASELINE
 from headstart.reporting.study_tables import SummaryRow
 from headstart.reporting.style import new_figure
-from headstart.transfer.strategies import BASELINE, ON_FEATURES, TRANSFERRED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,6 @@ _LOOKS = (
     ("#E69F00", "v"),
     ("#56B4E9", "P"),
 )
-_ARMS = (BASELINE, *dict.fromkeys((*TRANSFERRED, *ON_FEATURES)))
 # More panels than this are no picture any more.
 _MOST_ROWS = 24
 
@@ -81,7 +80,7 @@ def cost_and_accuracy(summary: Rows) -> "Figure":
             colour, marker = looks(arm)
             alone, means = _column(own, "flops"), _column(own, "mean")
             axes.plot(alone, means, color=colour, marker=marker, ms=4, label=arm)
-            if arm in TRANSFERRED:
+            if ARMS[arm].from_source:
                 axes.plot(
                     alone + _column(own, "source_flops"),
                     means,
@@ -135,7 +134,7 @@ def pairs(summary: Rows, *, arm: str, labels: int) -> "Figure":
 
 def looks(arm: str) -> tuple[str, str]:
     """Returns the colour and the marker of an arm, by its place in the table of strategies."""
-    return _LOOKS[_ARMS.index(arm) % len(_LOOKS)]
+    return _LOOKS[list(ARMS).index(arm) % len(_LOOKS)]
 
 
 def _panels(

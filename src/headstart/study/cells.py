@@ -15,10 +15,10 @@ from headstart.judging.answers import answered_classes
 from headstart.learning import networks, replicas
 from headstart.params import sections
 from headstart.params.networks import Network
+from headstart.params.strategies import HEAD_ALONE, Phase
 from headstart.study import plan, subspace
 from headstart.study.parameters import Budget, Grid
 from headstart.transfer import graft
-from headstart.transfer.strategies import ON_FEATURES, TRANSFERRED
 
 Weights = replicas.Weights
 
@@ -65,7 +65,7 @@ class Bench:
     grid: Grid
     source: Callable[[plan.SourceGroup], Weights]
     threads: int
-    _features: dict[tuple[tuple[int, ...], bool], tuple[np.ndarray, np.ndarray]] = field(
+    _features: dict[tuple[tuple[int, ...], bool, int], tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict
     )
 
@@ -74,8 +74,13 @@ class Bench:
     def __post_init__(self) -> None:
         self.model = self._model(self.data.target_train.images.shape[1:])
         self.whole = self._trainer(self.model)
-        self.head = self._trainer(graft.head_of(self.model))
-        self.backbone = self._trainer(graft.backbone_of(self.model))
+        # By the number of layers that train.
+        self.trained_part = functools.cache(
+            lambda layers: self._trainer(graft.trained_part(self.model, layers))
+        )
+        self.frozen_part = functools.cache(
+            lambda layers: self._trainer(graft.frozen_part(self.model, layers))
+        )
         self.on_coordinates = functools.cache(lambda count: self._trainer(self._model((count,))))
         self.initial = functools.cache(self._initial)
         self.subset = functools.cache(self._subset)
@@ -135,24 +140,34 @@ class Bench:
     def weights(self, group: plan.Group) -> Weights:
         """Returns the weights from which the group's networks start, stacked."""
         initial = _stacked([self.initial(seed) for seed in group.seeds])
-        if group.row.arm not in TRANSFERRED:
+        if not group.strategy.from_source:
             return initial
-        # The head is the last layer: a kernel and a bias.
-        return self.source(group.source)[:-2] + initial[-2:]
+        head = _top(HEAD_ALONE)
+        return self.source(group.source)[: head.start] + initial[head]
 
-    def features(self, group: plan.Group) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what the heads see of train and test, (replicas, images, width), made once."""
-        key = group.seeds, group.row.arm in TRANSFERRED
+    def features(self, group: plan.Group, layers: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what the top layers see of train and test, (replicas, images, ...), made once."""
+        key = group.seeds, group.strategy.from_source, layers
         if key not in self._features:
             # Groups come seeds by seeds: older features are not asked for again.
             for other in [other for other in self._features if other[0] != group.seeds]:
                 del self._features[other]
-            stacked = self.weights(group)[:-2]
+            below, stacked = self.frozen_part(layers), self.weights(group)[: _top(layers).start]
             self._features[key] = (
-                self.backbone.predict(stacked, self.data.target_train.images),
-                self.backbone.predict(stacked, self.data.target_test.images),
+                below.predict(stacked, self.data.target_train.images),
+                below.predict(stacked, self.data.target_test.images),
             )
         return self._features[key]
+
+    def phases(self, group: plan.Group) -> tuple[Phase, ...]:
+        """Returns how many updates train how many layers, one after the other."""
+        return plan.phases(
+            group.strategy,
+            group.budget,
+            count=group.training_labels,
+            batch_size=self.grid.batch_size,
+            frozen_fraction=self.grid.frozen_fraction,
+        )
 
     def in_span(self, group: plan.Group) -> bool:
         """Tells whether a group's images are so few that they train by their coordinates."""
@@ -172,20 +187,6 @@ class Bench:
                 key: [subspace.span(images[self.chosen(group, seed)]) for seed in group.seeds]
             }
         return self._spans[key]
-
-    def frozen_steps(self, group: plan.Group) -> int:
-        """Returns for how many of the group's updates the backbone is frozen."""
-        count, size = group.training_labels, self.grid.batch_size
-        if group.row.arm in ON_FEATURES:
-            return plan.steps(group.budget, count=count, batch_size=size)
-        if group.row.arm != "gradual":
-            return 0
-        return plan.frozen_steps(
-            group.budget,
-            count=count,
-            batch_size=size,
-            frozen_fraction=self.grid.frozen_fraction,
-        )
 
 
 def bench(
@@ -214,56 +215,58 @@ def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
     `answers` (replicas, test images), `finite` (replicas,): whether all weights are numbers,
     `validation_right` (replicas,): right answers on the labels that validate.
     """
-    weights = bench.weights(group)
-    frozen = bench.frozen_steps(group)
-    labels = bench.data.target_train.labels
-    if frozen:
-        features, _ = bench.features(group)
-        orders = np.stack([bench.order(group, seed)[:frozen] for seed in group.seeds])
-        weights[-2:] = bench.head.train(
-            weights[-2:], features, labels, orders, learning_rates=_rates(group)
-        )
-    on_features = frozen == len(bench.places(group, group.seeds[0]))
-    if not on_features:
-        weights = _train_whole(bench, group, weights, start=frozen)
-
-    def answer(images: np.ndarray, features: np.ndarray | None) -> np.ndarray:
-        if features is not None:
-            outputs = bench.head.predict(weights[-2:], features)
+    weights, labels = bench.weights(group), bench.data.target_train.labels
+    done = 0
+    for phase in bench.phases(group):
+        updates = slice(done, done + phase.amount)
+        if phase.layers is None:
+            weights = _train_whole(bench, group, weights, updates)
+            ask = functools.partial(bench.whole.predict, weights)
+            seen = bench.data.target_train.images, bench.data.target_test.images
         else:
-            outputs = bench.whole.predict(weights, images)
-        return np.stack([answered_classes(each) for each in outputs])
-
-    test = bench.data.target_test.images
-    answers = answer(test, bench.features(group)[1] if on_features else None)
+            seen, top = bench.features(group, phase.layers), _top(phase.layers)
+            trainer = bench.trained_part(phase.layers)
+            orders = np.stack([bench.order(group, seed)[updates] for seed in group.seeds])
+            weights[top] = trainer.train(
+                weights[top], seen[0], labels, orders, learning_rates=_rates(group)
+            )
+            ask = functools.partial(trainer.predict, weights[top])
+        done = updates.stop
     validation = np.zeros(len(group.seeds), dtype=np.int64)
     if group.validation_labels:
-        whole = answer(
-            bench.data.target_train.images, bench.features(group)[0] if on_features else None
-        )
+        answers = _answers(ask(seen[0]))
         for place, seed in enumerate(group.seeds):
             chosen = bench.validating(group, seed)
-            validation[place] = (whole[place, chosen] == labels[chosen]).sum()
+            validation[place] = (answers[place, chosen] == labels[chosen]).sum()
     return {
-        "answers": answers.astype(np.uint8),
+        "answers": _answers(ask(seen[1])).astype(np.uint8),
         "finite": np.all([_finite(weight) for weight in weights], axis=0),
         "validation_right": validation,
     }
 
 
-def _train_whole(bench: Bench, group: plan.Group, weights: Weights, *, start: int) -> Weights:
-    """Trains all layers from update `start` on, in the span of the images where they are few."""
+def _top(layers: int) -> slice:
+    """Returns where the weights of the top layers stand: a kernel and a bias a layer."""
+    return slice(-2 * layers, None)
+
+
+def _answers(outputs: np.ndarray) -> np.ndarray:
+    return np.stack([answered_classes(replica) for replica in outputs])
+
+
+def _train_whole(bench: Bench, group: plan.Group, weights: Weights, updates: slice) -> Weights:
+    """Trains all layers for some of the updates, in the span of the images where they are few."""
     images, labels = bench.data.target_train.images, bench.data.target_train.labels
     if not bench.in_span(group):
-        orders = np.stack([bench.order(group, seed)[start:] for seed in group.seeds])
+        orders = np.stack([bench.order(group, seed)[updates] for seed in group.seeds])
         return bench.whole.train(weights, images, labels, orders, learning_rates=_rates(group))
     spans = bench.spans(group)
     entered = subspace.enter(weights[0], spans)
     trained = bench.on_coordinates(group.training_labels).train(
         [entered, *weights[1:]],
-        np.stack([one.coordinates for one in spans]),
+        np.stack([span.coordinates for span in spans]),
         np.stack([labels[bench.chosen(group, seed)] for seed in group.seeds]),
-        np.stack([bench.places(group, seed)[start:] for seed in group.seeds]),
+        np.stack([bench.places(group, seed)[updates] for seed in group.seeds]),
         learning_rates=_rates(group),
     )
     return [subspace.leave(weights[0], entered, trained[0], spans), *trained[1:]]

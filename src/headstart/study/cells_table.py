@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.core import seeds
+from headstart.params.strategies import BASELINE
 from headstart.reporting.study_tables import CellRow, Setting, SummaryRow, rounded
 from headstart.study import statistics
 from headstart.study.costs import Cost
 from headstart.study.parameters import Statistics
 from headstart.study.plan import Row
 from headstart.study.statistics import Interval
-from headstart.transfer.strategies import BASELINE
 
 # No seed of the grid: bootstraps are keyed by what they are about.
 BOOTSTRAP_SEED = 0

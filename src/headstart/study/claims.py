@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from headstart.core import artefacts
+from headstart.params.strategies import BASELINE
 from headstart.reporting import render, study_tables
 from headstart.reporting.study_tables import CellRow, Setting, SummaryRow
 from headstart.study import statistics
 from headstart.study.parameters import Grid, Statistics
-from headstart.transfer.strategies import BASELINE
 
 SUPPORTED, NOT_SUPPORTED, UNDETERMINED = "supported", "not supported", "undetermined"
 # Half of the gap that the notebook saw between 0.50 and 0.99: a smaller one is another claim.

@@ -9,6 +9,7 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.judging.verdict import INVALID
+from headstart.params.strategies import ARMS, BASELINE
 from headstart.reporting.study_tables import (
     DerivedRow,
     Setting,
@@ -21,7 +22,6 @@ from headstart.study.cells_table import BOOTSTRAP_SEED, Curve, Curves, generator
 from headstart.study.curves import Estimate, area, crossover, labels_saved, needed
 from headstart.study.parameters import Statistics
 from headstart.study.plan import Row
-from headstart.transfer.strategies import BASELINE, TRANSFERRED
 
 _COVERAGE_SAMPLES = 2000
 
@@ -170,7 +170,7 @@ def sentences(curves: Curves, derived: Sequence[DerivedRow], *, confidence: floa
     rows = {(row.setting, row.arm, row.quantity, row.at): row for row in derived}
     lines = []
     for setting, arms in curves.items():
-        candidates = [arm for arm in TRANSFERRED if arm in arms]
+        candidates = [name for name, arm in ARMS.items() if arm.from_source and name in arms]
         if not candidates:
             continue
         areas = {arm: rows[setting, arm, "area", ""].value for arm in candidates}

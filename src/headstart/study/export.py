@@ -20,7 +20,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     `order`, the positions of every batch, filled up with -1; `train_images`, `train_labels`,
     `test_images`, `test_labels` (uint8); `answers`, what we got on the test images, where the
     cell is trained already; `about`, JSON with network, optimiser, learning rate, white and
-    `frozen_steps`, the first updates that leave all but the head alone.
+    `phases`, how many updates train how many layers from the head down (null: all).
 
     Args:
         runner: Of the grid that holds the cell.
@@ -51,7 +51,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
         "network": group.network.model_dump(),
         "optimizer": runner.prepared.grid.optimizer,
         "learning_rate": group.learning_rate,
-        "frozen_steps": bench.frozen_steps(group),
+        "phases": [(phase.amount, phase.layers) for phase in bench.phases(group)],
     }
     kept = runner.store.read(runner.key(group))
     arrays = {

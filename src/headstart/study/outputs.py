@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.core import artefacts
+from headstart.params.strategies import BASELINE
 from headstart.reporting import render, study_figures, study_tables, style
 from headstart.reporting.study_tables import CellRow, DerivedRow, SummaryRow, VerdictRow
 from headstart.study import cells_table, derived_table
 from headstart.study.parameters import ALL_PAIRS, Grid, Statistics
-from headstart.transfer.strategies import BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ from headstart.params.fields import (
 )
 from headstart.params.networks import Network
 from headstart.params.sections import TrainingSettings
-from headstart.transfer.strategies import BASELINE
+from headstart.params.strategies import ARMS, BASELINE
 
 ALL = "all"
 ALL_PAIRS = "all_pairs"
@@ -28,7 +28,7 @@ _MOST_SEEDS = 10_000
 _MOST_STEPS = 10_000_000
 _MOST_REPLICAS = 1024
 
-Arm = Literal["baseline", "frozen", "finetune", "gradual", "random_frozen"]
+Arm = Annotated[str, PlainValidator(lambda name: fields.row_of(ARMS)(name).name)]
 Classes = tuple[int | str, ...]
 
 
@@ -150,9 +150,10 @@ class Grid(Section):
             raise fields.Refused(
                 "arms", self.arms, "baseline among them, since gains are differences to it"
             )
-        if "gradual" in self.arms and any(budget.amount < 2 for budget in self.training):
+        divided = [arm for arm in self.arms if ARMS[arm].two_phases]
+        if divided and any(budget.amount < 2 for budget in self.training):
             raise fields.Refused(
-                "training", "1", "at least 2 epochs or steps, since gradual divides them"
+                "training", "1", f"at least 2 epochs or steps, since {divided[0]} divides them"
             )
         return self
 

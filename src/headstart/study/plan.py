@@ -16,6 +16,7 @@ from headstart.core.parts import Part
 from headstart.data.tasks import Task, source_and_target
 from headstart.params.networks import Network
 from headstart.params.networks import labels as labels_of
+from headstart.params.strategies import ARMS, Phase, Strategy
 from headstart.study.parameters import ALL, ALL_PAIRS, Budget, Grid
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
@@ -95,6 +96,11 @@ class Group:
         """What progress and errors call it."""
         seeds = f"seeds={self.seeds[0]}-{self.seeds[-1]}"
         return f"{self.row.name}/learning_rate={self.learning_rate:g}/{seeds}"
+
+    @property
+    def strategy(self) -> Strategy:
+        """What trains when, and whether it starts from a source network."""
+        return ARMS[self.row.arm]
 
     @property
     def training_labels(self) -> int:
@@ -206,13 +212,18 @@ def steps(budget: Budget, *, count: int, batch_size: int) -> int:
     return budget.steps or budget.amount * math.ceil(count / batch_size)
 
 
-def frozen_steps(budget: Budget, *, count: int, batch_size: int, frozen_fraction: float) -> int:
-    """Returns how many of its updates `gradual` keeps the backbone frozen: some, never all.
+def phases(
+    strategy: Strategy, budget: Budget, *, count: int, batch_size: int, frozen_fraction: float
+) -> tuple[Phase, ...]:
+    """Returns the phases of a training on `count` labels, in updates.
 
     Whole epochs where the budget counts epochs, as the pipeline has it.
     """
-    amount = min(max(round(frozen_fraction * budget.amount), 1), budget.amount - 1)
-    return amount * (1 if budget.steps else math.ceil(count / batch_size))
+    updates = 1 if budget.steps else math.ceil(count / batch_size)
+    return tuple(
+        Phase(updates * phase.amount, phase.layers)
+        for phase in strategy.phases(budget.amount, frozen_fraction=frozen_fraction)
+    )
 
 
 def batches(

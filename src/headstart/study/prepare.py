@@ -10,6 +10,8 @@ from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.data import tasks
 from headstart.data.raw_data import Raw
+from headstart.learning import memory
+from headstart.params import networks
 from headstart.params.sections import output_units
 from headstart.study import costs, plan
 from headstart.study.parameters import Grid, Replicas
@@ -46,16 +48,16 @@ class Prepared:
         """Returns the cost of one training of `group`, on images of `shape`, else the data's."""
         question = group.question
         labels = self.data.parts["train"].labels
-        target, source = (
-            costs.shape(
-                group.network,
-                shape or self.image_shape,
-                units=output_units(len(task.names)),
+        layers, source_layers = (
+            networks.layers(
+                group.network, shape or self.image_shape, units=output_units(len(task.names))
             )
             for task in (question.target, question.source)
         )
         images = int(np.isin(labels, question.source.numbers).sum())
-        return costs.cost(group, self.grid, target, source_form=source, source_images=images)
+        return costs.cost(
+            group, self.grid, layers, source_layers=source_layers, source_images=images
+        )
 
     def computed_flops(self, group: plan.Group) -> int:
         """Returns what a training takes here, where few images train in their span."""
@@ -91,7 +93,7 @@ def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
         plan.groups(grid, questions, available=available, group_size=replicas.group_size)
     )
     prepared = Prepared(grid, replicas, data, questions, groups)
-    needed, free = memory(prepared), psutil.virtual_memory().available
+    needed, free = peak_memory(prepared), psutil.virtual_memory().available
     if needed > free:
         raise UserError(
             f"the study needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are "
@@ -100,7 +102,7 @@ def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
     return prepared
 
 
-def memory(prepared: Prepared) -> int:
+def peak_memory(prepared: Prepared) -> int:
     """Returns about how many bytes the study takes at its peak: the largest group, and its data."""
     grid, shape = prepared.grid, prepared.image_shape
     images = sum(len(part.labels) for part in prepared.data.parts.values())
@@ -108,10 +110,16 @@ def memory(prepared: Prepared) -> int:
     for group in {
         (group.network, group.question.name): group for group in prepared.groups
     }.values():
-        form = costs.shape(group.network, shape, units=len(group.question.target.names))
-        weights = 4 * (form.backbone_parameters + form.head_parameters)
-        # Weights, gradients, Adam's two moments, and one copy on the way out.
-        own = 5 * weights
+        units = output_units(len(group.question.target.names))
+        layers = networks.layers(group.network, shape, units=units)
+        training = memory.of_replicas(
+            parameters=sum(layer.parameters for layer in layers),
+            activations=sum(math.prod(layer.shape) for layer in layers),
+            optimizer=grid.optimizer,
+            replicas=prepared.replicas.group_size,
+            threads=prepared.replicas.threads,
+            batch=grid.batch_size,
+        )
         orders = max(
             4
             * grid.batch_size
@@ -119,5 +127,5 @@ def memory(prepared: Prepared) -> int:
             for other in prepared.groups
             if other.network == group.network
         )
-        peak = max(peak, prepared.replicas.group_size * (own + 3 * orders))
+        peak = max(peak, training + 3 * prepared.replicas.group_size * orders)
     return _LIBRARY_BYTES + 6 * images * math.prod(shape) + peak

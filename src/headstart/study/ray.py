@@ -17,7 +17,6 @@ from headstart.core import runtime
 from headstart.core.errors import UserError
 from headstart.study import plan, store
 from headstart.study.prepare import Prepared
-from headstart.transfer.strategies import TRANSFERRED
 
 if TYPE_CHECKING:
     from headstart.study.cells import Bench, Weights
@@ -113,7 +112,7 @@ def outcomes(
         running[train_group.remote(study, group, sources)] = group
 
     # Sources first: most of the work waits for them.
-    for group in (one for one in groups if one.row.arm in TRANSFERRED):
+    for group in filter(lambda group: group.strategy.from_source, groups):
         source = group.source
         if source not in given and source not in waiting:
             kept = runner.store.read(runner.source_key(source))
@@ -125,7 +124,7 @@ def outcomes(
         if source in waiting:
             waiting[source].append(group)
     for group in groups:
-        if group.row.arm not in TRANSFERRED:
+        if not group.strategy.from_source:
             begin(group)
         elif group.source in given:
             begin(group, given[group.source])

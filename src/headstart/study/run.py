@@ -14,7 +14,6 @@ from headstart.study import costs, plan, store
 from headstart.study.cells_table import Cells
 from headstart.study.prepare import Prepared
 from headstart.study.progress import Progress, in_a_line
-from headstart.transfer.strategies import TRANSFERRED
 
 if TYPE_CHECKING:
     from headstart.study.cells import Bench, Weights
@@ -145,7 +144,6 @@ class Runner:
     def key(self, group: plan.Group) -> str:
         """Returns the key under which a group is kept: everything that acts on its bytes."""
         grid = self.prepared.grid
-        transferred = group.row.arm in TRANSFERRED
         return self.store.key(
             {
                 "kind": "cells",
@@ -158,9 +156,9 @@ class Runner:
                 "learning_rate": group.learning_rate,
                 "optimizer": grid.optimizer,
                 "batch_size": grid.batch_size,
-                "frozen_fraction": grid.frozen_fraction if group.row.arm == "gradual" else None,
+                "frozen_fraction": grid.frozen_fraction if group.strategy.two_phases else None,
                 "seeds": group.seeds,
-                "source": self.source_key(group.source) if transferred else None,
+                "source": self.source_key(group.source) if group.strategy.from_source else None,
             }
         )
 

@@ -11,7 +11,7 @@ from headstart.core.parts import Part
 from headstart.learning import fit, networks, pretrained
 from headstart.params.networks import HEAD, Network
 from headstart.params.sections import TrainingSettings
-from headstart.transfer import strategies
+from headstart.params.strategies import Strategy
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
 _FEATURE_BATCH = 1024
@@ -42,32 +42,43 @@ def graft(model: keras.Sequential, source: keras.Model) -> None:
         layer.set_weights(theirs[name].get_weights())
 
 
-def set_backbone_trainable(model: keras.Sequential, trainable: bool) -> None:
-    """Freezes the layers below the head, or lets them train again."""
-    for layer in model.layers[:-1]:
-        layer.trainable = trainable
+def set_trainable(model: keras.Model, layers: int | None) -> None:
+    """Lets the top `layers` layers with weights train (None: all), and freezes those below."""
+    cut = _cut(model, layers)
+    for number, layer in enumerate(model.layers):
+        layer.trainable = number >= cut
 
 
-def backbone_of(model: keras.Sequential) -> keras.Model:
-    """Returns the layers below the head as a model of their own, sharing their weights."""
-    return keras.Model(model.inputs, model.layers[-2].output, name="backbone")
+def frozen_part(model: keras.Model, layers: int) -> keras.Model:
+    """Returns what is below the top `layers` layers as a model, sharing its weights."""
+    return keras.Model(
+        model.inputs, model.layers[_cut(model, layers) - 1].output, name="frozen_part"
+    )
 
 
-def head_of(model: keras.Sequential) -> keras.Sequential:
-    """Returns the head as a model of its own on features, sharing its weights."""
-    head = model.layers[-1]
-    width = model.layers[-2].output.shape[1:]
-    return keras.Sequential([keras.layers.Input(width, name="features"), head], name="on_features")
+def trained_part(model: keras.Model, layers: int) -> keras.Sequential:
+    """Returns the top `layers` layers as a model on what is below them, sharing their weights."""
+    cut = _cut(model, layers)
+    shape = model.layers[cut - 1].output.shape[1:]
+    return keras.Sequential(
+        [keras.layers.Input(shape, name="features"), *model.layers[cut:]], name="on_features"
+    )
 
 
-def features(model: keras.Sequential, images: np.ndarray) -> np.ndarray:
-    """Returns what the head sees of each image: (n, features) float32, in the images' order."""
-    backbone = backbone_of(model)
+def features(model: keras.Model, images: np.ndarray, layers: int) -> np.ndarray:
+    """Returns what the top `layers` layers see of each image: float32 (n, ...), in order."""
+    below = frozen_part(model, layers)
     parts = [
-        np.asarray(backbone.predict_on_batch(np.asarray(images[start : start + _FEATURE_BATCH])))
+        np.asarray(below.predict_on_batch(np.asarray(images[start : start + _FEATURE_BATCH])))
         for start in range(0, len(images), _FEATURE_BATCH)
     ]
     return np.concatenate(parts)
+
+
+def _cut(model: keras.Model, layers: int | None) -> int:
+    """Returns the position of the lowest layer that trains."""
+    weighted = [number for number, layer in enumerate(model.layers) if layer.weights]
+    return 0 if layers is None else weighted[-layers]
 
 
 def _grafted(
@@ -81,10 +92,7 @@ def _grafted(
 ) -> keras.Model:
     if network is None:
         if source is None:
-            raise UserError(
-                "params.yaml: transfer.strategy: random_frozen is the control for a source network "
-                "trained here; with source_training.from write frozen, finetune or gradual"
-            )
+            raise ValueError("a network from elsewhere is both network and source")
         model = pretrained.with_head(source, units=units, activation=activation, head=HEAD)
         networks.initialise_head(model, seed=seed, name="target")
         return model
@@ -104,7 +112,7 @@ def train_grafted(
     units: int,
     activation: str,
     settings: TrainingSettings,
-    strategy: str,
+    strategy: Strategy,
     frozen_fraction: float,
     unfrozen_learning_rate: float,
     seed: int,
@@ -116,23 +124,21 @@ def train_grafted(
     and its history. Initial weights and the order of the samples are those of the baseline
     of the same seed; `source` is copied from and stays as it was.
 
-    `frozen` and `random_frozen` train the head alone, on features computed once: the same
-    weights as training through the frozen layers, at a fraction of the cost. `finetune`
-    trains all layers; `gradual` the head for `frozen_fraction` of the epochs (at least one,
-    never all), then all layers with `unfrozen_learning_rate` and a fresh optimiser.
+    Layers above frozen ones train on features computed once: the same weights as training
+    through the frozen layers, at a fraction of the cost. A second phase has a fresh optimiser.
 
     Args:
         train: Images (n, height, width[, channels]) and labels (n,).
         valid: The same, to validate on.
-        source: The trained source network; None for `random_frozen`, whose backbone keeps
-            its initial weights.
+        source: The trained source network; None for a strategy whose layers keep their
+            initial weights until they train.
         network: The backbone; None where `source` is one as it is, from elsewhere.
         units: Units of the new head.
         activation: Activation of the new head.
         settings: Budget and optimiser.
-        strategy: One of the above.
-        frozen_fraction: For `gradual`, the share of the epochs with a frozen backbone.
-        unfrozen_learning_rate: For `gradual`, the learning rate of the other epochs.
+        strategy: What trains when.
+        frozen_fraction: The first phase's share of the epochs, where there are two.
+        unfrozen_learning_rate: The second phase's learning rate.
         seed: Keys the initial weights and the order of the samples.
         on_epoch: Called after every epoch with its row of the history.
     """
@@ -141,32 +147,28 @@ def train_grafted(
     )
     order = functools.partial(seeds.epoch_order, count=len(train.labels), seed=seed, task="target")
     history: fit.History = []
-    frozen = strategies.frozen_epochs(strategy, settings.epochs, frozen_fraction=frozen_fraction)
-    if frozen:
-        set_backbone_trainable(model, False)
-        head = head_of(model)
-        fit.compile_model(head, optimizer=settings.optimizer, learning_rate=settings.learning_rate)
+    phases = strategy.phases(settings.epochs, frozen_fraction=frozen_fraction)
+    rates = (settings.learning_rate, unfrozen_learning_rate)
+    done = 0
+    for phase, rate in zip(phases, rates, strict=False):
+        set_trainable(model, phase.layers)
+        learner, parts = model, [train, valid]
+        if phase.layers is not None:
+            learner = trained_part(model, phase.layers)
+            parts = [
+                Part(features(model, part.images, phase.layers), part.labels) for part in parts
+            ]
+        fit.compile_model(learner, optimizer=settings.optimizer, learning_rate=rate)
         history += fit.fit(
-            head,
-            Part(features(model, train.images), train.labels),
-            Part(features(model, valid.images), valid.labels),
+            learner,
+            *parts,
             batch_size=settings.batch_size,
             order=order,
-            epochs=range(1, frozen + 1),
+            epochs=range(done + 1, done + phase.amount + 1),
             on_epoch=on_epoch,
         )
-    rate = unfrozen_learning_rate if strategy == "gradual" else settings.learning_rate
-    thawed = frozen < settings.epochs
-    set_backbone_trainable(model, thawed)
-    fit.compile_model(model, optimizer=settings.optimizer, learning_rate=rate)
-    if thawed:
-        history += fit.fit(
-            model,
-            train,
-            valid,
-            batch_size=settings.batch_size,
-            order=order,
-            epochs=range(frozen + 1, settings.epochs + 1),
-            on_epoch=on_epoch,
-        )
+        done += phase.amount
+    if learner is not model:
+        # The file tells how it was trained last.
+        fit.compile_model(model, optimizer=settings.optimizer, learning_rate=rate)
     return model, history

@@ -1,0 +1,113 @@
+"""The transfer strategies: what comes from the source network, and what trains when.
+
+One row of the table is all that a strategy is. Parameters, trainings, costs, the study's arms and
+pictures ask it; none of them knows a strategy by its name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from headstart.core.errors import WrongValue
+
+Item = TypeVar("Item")
+
+HEAD_ALONE = 1
+ALL_LAYERS = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training: the top `layers` (those with weights; None: all) train for `amount`.
+
+    The layers below are frozen: what comes out of them is computed once an image.
+    """
+
+    amount: int
+    layers: int | None
+
+    def parts(self, layers: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+        """Returns which of a network's layers with weights are frozen, and which train."""
+        cut = 0 if self.layers is None else len(layers) - self.layers
+        return layers[:cut], layers[cut:]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How an arm learns the target task.
+
+    Attributes:
+        name: What parameters and tables call it.
+        words: The same for people.
+        from_source: Whether the layers below the head start from the source network.
+        trains: How many layers train, from the head down, in the one phase of the training or in
+            its two. Of two, the first takes `frozen_fraction` of the budget, and the second, of
+            which more layers are part, may have a learning rate of its own.
+    """
+
+    name: str
+    words: str
+    from_source: bool
+    trains: tuple[int | None, ...]
+
+    @property
+    def two_phases(self) -> bool:
+        """Whether `frozen_fraction` and the learning rate of the second phase act."""
+        return len(self.trains) > 1
+
+    def phases(self, amount: int, *, frozen_fraction: float) -> tuple[Phase, ...]:
+        """Returns the phases of a training of so many epochs or steps: each has one at least.
+
+        Raises:
+            WrongValue: There is one epoch or step and two phases.
+        """
+        if not self.two_phases:
+            return (Phase(amount, self.trains[0]),)
+        if amount < len(self.trains):
+            raise WrongValue(
+                "transfer.strategy",
+                f"{self.name} needs at least 2 epochs in target_training (or transfer.overrides); "
+                f"there is {amount}",
+            )
+        first = min(max(round(frozen_fraction * amount), 1), amount - 1)
+        return tuple(map(Phase, (first, amount - first), self.trains))
+
+
+BASELINE = "baseline"
+
+STRATEGIES = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy(
+            "frozen",
+            "a new head on the source network's frozen layers",
+            from_source=True,
+            trains=(HEAD_ALONE,),
+        ),
+        Strategy(
+            "finetune",
+            "all layers, from the source network's weights",
+            from_source=True,
+            trains=(ALL_LAYERS,),
+        ),
+        Strategy(
+            "gradual",
+            "the head on the source network's frozen layers, then all layers",
+            from_source=True,
+            trains=(HEAD_ALONE, ALL_LAYERS),
+        ),
+        Strategy(
+            "random_frozen",
+            "the control: a new head on frozen layers that were never trained",
+            from_source=False,
+            trains=(HEAD_ALONE,),
+        ),
+    )
+}
+"""What `transfer.strategy` may be, by name."""
+
+ARMS = {
+    BASELINE: Strategy(BASELINE, "all layers, from scratch", False, (ALL_LAYERS,)),
+    **STRATEGIES,
+}
+"""What the study compares, by name."""
