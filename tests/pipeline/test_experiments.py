@@ -48,7 +48,8 @@ def test_store_after_a_run_a_cached_run_and_two_publications_is_the_same(project
 
 
 def test_experiments_in_temporary_folders_reach_the_same_store(project: Project) -> None:
-    project.run("dvc", "exp", "run", "--temp", "-n", "tuned", "-S", "transfer.strategy=finetune")
+    settings = ("-S", "transfer.strategy=finetune", "-S", "transfer.overrides.learning_rate=0.0001")
+    project.run("dvc", "exp", "run", "--temp", "-n", "tuned", *settings)
     assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 2}
     for name, alpha in (("strict", "0.01"), ("lax", "0.2")):
         project.run("dvc", "exp", "run", "--queue", "-n", name, "-S", f"evaluate.alpha={alpha}")
