@@ -31,6 +31,7 @@ _LONGEST_FIRST = (
     "pipeline/test_faults.py",
     "pipeline/test_experiments.py",
     "project/test_init.py",
+    "project/test_installed.py",
     "study/test_run.py",
     "pipeline/test_pipeline.py",
 )

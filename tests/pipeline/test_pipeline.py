@@ -52,6 +52,8 @@ def test_edited_parameters_rerun_only_the_stages_that_read_them(
         ("src/headstart/tracking/__init__.py", "\n# A comment.\n", set()),
         ("src/headstart/params/fields.py", "\nNEW_KEY = 1\n", set()),
         ("src/headstart/params/reading.py", "\nNEW_KEY = 1\n", set()),
+        ("src/headstart/params/yaml_text.py", "\nNEW_KEY = 1\n", set()),
+        ("src/headstart/params/sections.py", "\nNEW_KEY = 1\n", set(STAGES)),
         ("src/headstart/project/check.py", "\nNEW_KEY = 1\n", set()),
         ("src/headstart/cli/project.py", "\nNEW_KEY = 1\n", set()),
         ("src/headstart/reporting/page.py", "\n# A comment.\n", {"evaluate"}),

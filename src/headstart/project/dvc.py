@@ -1,4 +1,4 @@
-"""Runs DVC: that of this Python, as the user would in the project's folder."""
+"""Runs DVC, that of this Python, and git, as the user would in the project's folder."""
 
 import contextlib
 import os
@@ -41,6 +41,21 @@ def run(root: Path, *arguments: str) -> str:
         errors = [line for line in lines if line.startswith("ERROR: ")]
         reason = (errors or lines)[-1].removeprefix("ERROR: ")
         raise UserError(f"`dvc {' '.join(arguments[:2])}` failed: {reason}")
+    return done.stdout
+
+
+def git(root: Path, *arguments: str) -> bytes:
+    """Runs `git ARGUMENTS` in the folder `root` and returns what it printed.
+
+    Raises:
+        UserError: It failed: what git said, in one line.
+    """
+    done = subprocess.run(
+        ["git", *arguments], cwd=root, env=environment(), capture_output=True, check=False
+    )
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"`git {arguments[0]}` failed: {''.join(lines[-1:])}")
     return done.stdout
 
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-import subprocess
 from pathlib import Path
 
 from headstart.core.errors import UserError
@@ -24,14 +23,18 @@ def compared(root: Path) -> list[str]:
     Raises:
         UserError: There is no commit to compare with.
     """
-    names = [name for name in _git(root, "ls-files", "-z", *KEPT).decode().split("\0") if name]
+    try:
+        listed = dvc.git(root, "ls-tree", "-r", "-z", "--name-only", "HEAD", *KEPT)
+    except UserError as error:
+        raise UserError(f"there is no commit to compare the bytes with: {error}") from error
+    names = [name for name in listed.decode().split("\0") if name]
     sentences = [text for name in names if (text := _difference(root, name))]
     same = f"the bytes are those of the last commit: {len(names)} files in {', '.join(KEPT)}"
     return sentences or [same]
 
 
 def _difference(root: Path, name: str) -> str | None:
-    committed = _git(root, "show", f"HEAD:./{name}")
+    committed = dvc.git(root, "show", f"HEAD:./{name}")
     path = root / name
     if not path.is_file():
         return f"{name}: is missing; `dvc repro` makes it again"
@@ -61,13 +64,3 @@ def _last_digits_only(here: str, there: str) -> bool:
         math.isclose(float(ours), float(theirs), rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
         for ours, theirs in zip(_FRACTION.findall(here), _FRACTION.findall(there), strict=True)
     )
-
-
-def _git(root: Path, *arguments: str) -> bytes:
-    done = subprocess.run(
-        ["git", *arguments], cwd=root, env=dvc.environment(), capture_output=True, check=False
-    )
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise UserError(f"there is no commit to compare the bytes with: {' '.join(reason)}")
-    return done.stdout

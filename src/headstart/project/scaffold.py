@@ -4,7 +4,6 @@ import contextlib
 import importlib.resources
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,7 @@ def _initialise(folder: Path, template: Path, own: Sequence[str]) -> None:
     """Makes `folder` a git repository under DVC, with own files added to DVC."""
     git = shutil.which("git") is not None
     if git:
-        _git(folder, "init", "-q", "-b", "main")
+        dvc.git(folder, "init", "-q", "-b", "main")
     dvc.run(folder, "init", "-q", *([] if git else ["--no-scm"]))
     shutil.copyfile(template / ".dvc/config", folder / ".dvc/config")
     if not git:
@@ -136,20 +135,7 @@ def _initialise(folder: Path, template: Path, own: Sequence[str]) -> None:
     if own:
         dvc.run(folder, "add", "-q", *own)
     if git:
-        _git(folder, "add", "-A")
+        dvc.git(folder, "add", "-A")
         # Without a name and an address git refuses; the first commit is then the user's.
         with contextlib.suppress(UserError):
-            _git(folder, "commit", "-q", "--no-verify", "-m", "Begin")
-
-
-def _git(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        env=dvc.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise UserError(f"`git {arguments[0]}` failed: {done.stderr.strip()}")
+            dvc.git(folder, "commit", "-q", "--no-verify", "-m", "Begin")
