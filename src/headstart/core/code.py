@@ -84,7 +84,7 @@ def reached(*scripts: Path, library: Path = LIBRARY) -> set[str]:
 def declared(paths: Iterable[str]) -> set[str]:
     """Returns how `dvc.yaml` names the files of `reached`: their folders, relative to the library.
 
-    Of `params` only `sections.py` acts, so that it is named alone.
+    Of `params` the files that act are named one by one, since its others only check.
     """
     return {path if path.startswith("params/") else path.split("/")[0] for path in paths}
 
