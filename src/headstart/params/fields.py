@@ -1,8 +1,8 @@
 """Single values of the files of parameters, checked; nothing here changes a result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,21 +15,11 @@ from pydantic import (
 
 from headstart.core.errors import WrongValue
 
-Row = TypeVar("Row")
-
 # Bounds that no honest run reaches: they catch a slip of the keyboard before it costs a day.
 _MOST_EPOCHS = 100_000
-
-
 MOST_IMAGES = 100_000_000
-
-
 _MOST_UNITS = 65_536
-
-
 _MOST_LAYERS = 64
-
-
 _MOST_SIDE = 4096
 
 
@@ -192,15 +182,11 @@ Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Classes = Annotated[tuple[int | str, ...], PlainValidator(distinct_classes)]
 
 
-def row_of(table: Mapping[str, Row]) -> Callable[[Any], Row]:
-    """Returns a validator that takes a name in `table` and returns its row."""
-
-    def row(name: Any) -> Row:
-        if not isinstance(name, str) or name not in table:
-            raise ValueError(f"is not allowed; allowed are {', '.join(map(repr, table))}")
-        return table[name]
-
-    return row
+def known(name: Any, names: Collection[str]) -> str:
+    """Returns `name`, one of `names`, as pydantic's validators do."""
+    if not isinstance(name, str) or name not in names:
+        raise ValueError(f"is not allowed; allowed are {', '.join(map(repr, names))}")
+    return name
 
 
 class Section(BaseModel):

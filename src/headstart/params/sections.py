@@ -20,10 +20,10 @@ from headstart.params.fields import (
     Whole,
     class_names,
     image_size,
+    known,
     others_or_classes,
     own_network,
     own_path,
-    row_of,
     sources,
 )
 from headstart.params.networks import Network
@@ -107,7 +107,9 @@ class Transfer(Section):
 
     # A row of the table; its name in files.
     strategy: Annotated[
-        Strategy, PlainValidator(row_of(STRATEGIES)), PlainSerializer(lambda row: row.name)
+        Strategy,
+        PlainValidator(lambda name: STRATEGIES[known(name, STRATEGIES)]),
+        PlainSerializer(lambda row: row.name),
     ]
     frozen_fraction: Fraction
     unfrozen_learning_rate: LearningRate

@@ -28,7 +28,7 @@ _MOST_SEEDS = 10_000
 _MOST_STEPS = 10_000_000
 _MOST_REPLICAS = 1024
 
-Arm = Annotated[str, PlainValidator(lambda name: fields.row_of(ARMS)(name).name)]
+Arm = Annotated[str, PlainValidator(lambda name: fields.known(name, ARMS))]
 Classes = tuple[int | str, ...]
 
 
