@@ -23,14 +23,8 @@ from headstart.project import cache
 # Measured on two cores: to start a stage with TensorFlow, an update, and a forward-backward's
 # arithmetic. The sum tells minutes from hours, not more.
 _STAGE_SECONDS = 6.0
-
-
 _UPDATE_SECONDS = 0.0007
-
-
 _FLOPS_A_SECOND = 2e10
-
-
 _STAGES_WITH_TENSORFLOW = 4
 
 
@@ -191,8 +185,7 @@ def _trainings(
         cost.works,
         settings,
         forward={name: {layer.name: layer.flops for layer in own} for name, own in layers.items()},
-        source_images=images["source", "train"],
-        target_images=images["target", "train"],
+        images={role: images[role, "train"] for role in ("source", "target")},
     )
     if works is None:
         return
