@@ -90,6 +90,15 @@ def test_certain_and_wrong_answers_have_a_huge_finite_log_loss() -> None:
     assert scored == pytest.approx(sklearn.metrics.log_loss(actual, np.ones(4)))
 
 
+def test_log_loss_does_not_depend_on_the_order_of_the_images() -> None:
+    actual, probabilities = binary(5000, 0.9, seed=4)
+    probabilities = probabilities.astype(np.float32)
+    expected = scores.log_loss(actual, probabilities)
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(actual))
+        assert scores.log_loss(actual[order], probabilities[order]) == expected
+
+
 def test_constant_probabilities_have_an_auc_of_one_half() -> None:
     assert scores.auc(np.array([0, 1, 1]), np.full((3, 1), 0.7)) == 0.5
 

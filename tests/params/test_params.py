@@ -148,6 +148,19 @@ def test_acting_parameters_leave_out_what_changes_no_weight(tmp_path: Path) -> N
     assert sections.acting("transfer", gradual)["frozen_fraction"] == 0.5
 
 
+def test_override_acts_on_its_arm_alone(tmp_path: Path) -> None:
+    plain = reading.load(ROOT / "params.yaml")
+    longer = reading.load(edited(tmp_path, "train_b.overrides", "{epochs: 7}"))
+    assert longer.baseline_training == plain.target_training.model_copy(update={"epochs": 7})
+    assert longer.transfer_training == plain.transfer_training == plain.target_training
+
+
+def test_output_follows_the_number_of_classes() -> None:
+    assert (sections.output_units(2), sections.output_activation(2)) == (1, "sigmoid")
+    assert (sections.output_units(3), sections.output_activation(3)) == (3, "softmax")
+    assert sections.output_activation(2, "softmax") == "softmax"
+
+
 def test_gradual_with_another_learning_rate_is_a_difference_of_the_arms(tmp_path: Path) -> None:
     path = edited(tmp_path, "transfer.unfrozen_learning_rate", "0.0001")
     baseline, transfer = reading.load(path).arms

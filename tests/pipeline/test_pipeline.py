@@ -1,8 +1,10 @@
 """The pipeline under real DVC: what runs when, and what it leaves behind."""
 
+import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from projects import Project, edit_params, kept_in_git
 
@@ -18,6 +20,18 @@ def small(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_second_repro_runs_nothing(project: Project) -> None:
     assert project.repro() == []
     assert project.run("git", "status", "--porcelain") == ""
+
+
+def test_record_and_answers_are_of_the_test_images(small: Project) -> None:
+    labels = {
+        model: np.load(small.root / f"data/prepared/{task}/test_labels.npy").tolist()
+        for model, task in (("baseline", "target"), ("source", "source"))
+    }
+    answers = list(csv.DictReader(small.read("metrics/predictions.csv").splitlines()))
+    assert [int(row["actual"]) for row in answers] == labels["baseline"]
+    for model, actual in labels.items():
+        commonest = max(map(actual.count, set(actual)))
+        assert small.record[model]["majority_rate"] == commonest / len(actual)
 
 
 @pytest.mark.parametrize(

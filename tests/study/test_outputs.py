@@ -8,6 +8,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+import scipy.stats
 import yaml
 from labbooks import new_store
 from projects import ROOT
@@ -109,6 +110,22 @@ def test_holm_counts_the_arms_and_budgets_of_one_task_and_training_budget() -> N
     np.testing.assert_equal([row.p_adjusted for row in both[:9]], [row.p_adjusted for row in alone])
     smallest = np.nanmin([row.p for row in alone])
     assert np.nanmin([row.p_adjusted for row in alone]) == pytest.approx(6 * smallest)
+
+
+def test_gains_and_their_p_values_are_paired_by_seed() -> None:
+    curves = cells_table.curves(made())
+    (arms,) = curves.values()
+    for row in cells_table.summary_rows(curves, STUDY.statistics):
+        if row.arm != "frozen":
+            continue
+        own, base = (
+            next(cells for cells in arms[arm].rows if cells.row.labels == row.labels).accuracies
+            for arm in ("frozen", "baseline")
+        )
+        paired = scipy.stats.ttest_rel(own, base)
+        interval = paired.confidence_interval(STUDY.statistics.confidence)
+        expected = (paired.pvalue, interval.low, interval.high)
+        assert (row.p, row.gain_low, row.gain_high) == pytest.approx(expected, rel=1e-5)
 
 
 def test_answer_says_how_many_labels_transfer_saves() -> None:

@@ -1,6 +1,8 @@
 import csv
+import importlib.metadata
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -12,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from studies import digests, prepared, study, write_parameters
+from studies import data, digests, prepared, study, write_parameters
 
 from headstart.core.code import hash_of
 from headstart.core.errors import UserError
@@ -147,6 +149,28 @@ def test_kept_groups_are_known_by_all_that_acts_on_them(make: Any) -> None:
     keys.add(store.Store(Path(), {"threads": 3}).key({}))
     keys.add(store.Store(Path(), {"threads": 4}).key({}))
     assert len(keys) == 6
+
+
+def test_kept_groups_are_known_by_the_machine_and_the_libraries(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = data(raw)
+
+    def key(threads: int = 2) -> str:
+        return store.Store(Path(), store.common(images, threads=threads)).key({})
+
+    keys = [key(), key(threads=3)]
+    for module, name, value in (
+        (importlib.metadata, "version", "0"),
+        (platform, "machine", "arm64"),
+        (store, "numeric_code", {}),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, lambda *_, value=value: value)
+            keys.append(key())
+    images.parts["train"].labels[0] += 1
+    keys.append(key())
+    assert len(set(keys)) == len(keys)
 
 
 def test_comments_and_docstrings_do_not_make_finished_groups_worthless() -> None:
