@@ -18,8 +18,8 @@ from headstart.judging.verdict import BASELINE_BETTER, INVALID, TRANSFER_BETTER
 from headstart.reporting import study_figures, study_page, study_tables, style
 from headstart.reporting.study_tables import CellRow, DerivedRow, SummaryRow, VerdictRow
 from headstart.study import cells_table, claims, derived_table, outputs, parameters
-from headstart.study.costs import Cost
 from headstart.study.plan import Row
+from headstart.study.prepare import Cost
 
 STUDY = parameters.load(ROOT / "study/params.yaml")
 SEEDS = 12
@@ -153,6 +153,14 @@ def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:
     assert np.isnan([row.low, row.gain_high, row.p]).all()
     assert ",," in (tmp_path / "summary.csv").read_text()
     assert "nan" not in outputs.write_page(tmp_path, STUDY.statistics).read_text()
+
+
+def test_single_label_budget_gives_tables_and_a_page(tmp_path: Path) -> None:
+    cells = [cell for cell in made() if cell.row.labels == 10]
+    (line,) = outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    assert "is ahead with every budget here: the baseline needs at least 10" in line
+    page = outputs.write_page(tmp_path, STUDY.statistics).read_text()
+    assert "| sandal_shirt | mlp | 0 | epochs=5 | frozen | 10 | 1 |" in page
 
 
 def test_baseline_alone_gives_tables_and_a_page_without_verdicts(tmp_path: Path) -> None:

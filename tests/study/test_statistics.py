@@ -15,6 +15,10 @@ def generator(seed: Any = 0) -> Any:
     return np.random.default_rng(seed)
 
 
+def resampling(samples: int, draws: Any = None) -> statistics.Resampling:
+    return statistics.Resampling(0.95, samples, generator() if draws is None else draws)
+
+
 def test_t_interval_agrees_with_scipy() -> None:
     values = generator().normal(0.9, 0.05, 20)
     low, high = statistics.t_interval(values, confidence=0.95)
@@ -29,7 +33,7 @@ def test_intervals_of_mean_and_paired_gain_cover_in_simulation() -> None:
     arm = 0.5 * baseline + draws.normal(0.47, 0.02, (simulations, seeds))
     low, high = statistics.t_interval(baseline, confidence=0.95)
     assert 0.94 < ((low < 0.90) & (high > 0.90)).mean() < 0.96
-    low, high = statistics.gain_interval(arm, baseline, confidence=0.95)
+    low, high = statistics.t_interval(arm - baseline, confidence=0.95)
     gain = 0.5 * 0.90 + 0.47 - 0.90
     assert 0.94 < ((low < gain) & (high > gain)).mean() < 0.96
 
@@ -68,13 +72,7 @@ def test_interquartile_mean_cuts_a_quarter_at_each_end() -> None:
 
 def test_bootstrap_of_the_median_agrees_with_scipy() -> None:
     values = generator().normal(size=20)
-    ours = statistics.bootstrap(
-        values,
-        lambda drawn: np.median(drawn, axis=1),
-        confidence=0.95,
-        samples=20_000,
-        generator=generator(),
-    )
+    ours = statistics.bootstrap(values, lambda drawn: np.median(drawn, axis=1), resampling(20_000))
     theirs = scipy.stats.bootstrap(
         (values,), np.median, method="percentile", n_resamples=20_000, random_state=1
     ).confidence_interval
@@ -82,7 +80,8 @@ def test_bootstrap_of_the_median_agrees_with_scipy() -> None:
 
 
 def two_way(right: Any, *, samples: int, draws: Any) -> Any:
-    weights = statistics.two_way_weights(*right.shape, samples=samples, generator=draws)
+    drawn = resampling(samples, draws)
+    weights = drawn.shares(len(right)), drawn.shares(right.shape[1])
     return statistics.two_way_interval(right, weights, confidence=0.95)
 
 
@@ -112,14 +111,24 @@ def test_labels_needed_are_interpolated_over_the_logarithm() -> None:
     assert curves.labels_needed(LABELS, curve, np.asarray(0.7)) == pytest.approx(100)
 
 
+def test_single_budget_gives_bounds_alone() -> None:
+    budget, low, high = LABELS[:1], constant(0.6), constant(0.8)
+    enough = curves.needed(budget, high, target=0.7, resampling=resampling(100))
+    short = curves.needed(budget, low, target=0.7, resampling=resampling(100))
+    assert (enough.kind, enough.value) == ("at most", 10)
+    assert (short.kind, short.value) == ("at least", 10)
+    ahead = curves.labels_saved(budget, high, low, at=0, resampling=resampling(100))
+    behind = curves.labels_saved(budget, low, high, at=0, resampling=resampling(100))
+    assert (ahead.kind, behind.kind) == ("at least", "at most")
+    assert curves.crossover(budget, high, low, resampling=resampling(100)).kind == "undetermined"
+
+
 def constant(*means: Any, seeds: Any = 20, spread: Any = 0.001) -> Any:
     return np.array(means)[:, None] + generator(9).normal(0, spread, (len(means), seeds))
 
 
 def saved(arm: Any, baseline: Any, at: Any) -> Any:
-    return curves.labels_saved(
-        LABELS, arm, baseline, at=at, confidence=0.95, samples=500, generator=generator()
-    )
+    return curves.labels_saved(LABELS, arm, baseline, at=at, resampling=resampling(500))
 
 
 def test_labels_saved_is_a_ratio_with_an_interval() -> None:
@@ -142,9 +151,7 @@ def test_labels_saved_is_undetermined_where_seeds_allow_for_both_ends() -> None:
 
 
 def crossing(arm: Any, baseline: Any) -> Any:
-    return curves.crossover(
-        LABELS, arm, baseline, confidence=0.95, samples=500, generator=generator()
-    )
+    return curves.crossover(LABELS, arm, baseline, resampling=resampling(500))
 
 
 def test_crossover_is_where_the_baseline_overtakes() -> None:
@@ -194,13 +201,5 @@ def test_neighbouring_budgets_with_one_verdict_make_a_range() -> None:
 
 def test_coverage_on_resampled_seeds_is_near_its_level_for_normal_ones() -> None:
     values = generator().normal(0.9, 0.02, 20)
-    share = statistics.resampled_coverage(
-        values, confidence=0.95, samples=5000, generator=generator()
-    )
-    assert 0.9 < share < 0.97
-    assert (
-        statistics.resampled_coverage(
-            np.full(20, 0.9), confidence=0.95, samples=100, generator=generator()
-        )
-        == 1
-    )
+    assert 0.9 < statistics.resampled_coverage(values, resampling(5000)) < 0.97
+    assert statistics.resampled_coverage(np.full(20, 0.9), resampling(100)) == 1

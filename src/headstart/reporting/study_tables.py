@@ -22,11 +22,11 @@ class Setting(NamedTuple):
     training: str
 
 
+@dataclasses.dataclass(frozen=True)
 class _Row:
     task: str
     network: str
     training: str
-    arm: str
     shift: int
 
     @property
@@ -39,9 +39,6 @@ class _Row:
 class CellRow(_Row):
     """A row of cells.csv: one training. Seconds are left out."""
 
-    task: str
-    network: str
-    training: str
     labels: int
     arm: str
     seed: int
@@ -52,16 +49,12 @@ class CellRow(_Row):
     diverged: int
     learning_rate: float
     validation_labels: int
-    shift: int
 
 
 @dataclasses.dataclass(frozen=True)
 class SummaryRow(_Row):
     """A row of summary.csv: one arm with one label budget, all seeds."""
 
-    task: str
-    network: str
-    training: str
     labels: int
     arm: str
     seeds: int
@@ -93,23 +86,18 @@ class SummaryRow(_Row):
     flops: int
     flops_as_notebook: int
     source_flops: int
-    shift: int
 
 
 @dataclasses.dataclass(frozen=True)
 class VerdictRow(_Row):
     """A row of verdicts.csv: one arm over a range of neighbouring budgets."""
 
-    task: str
-    network: str
-    training: str
     arm: str
     from_labels: int
     to_labels: int
     verdict: str
     smallest_gain: float
     largest_gain: float
-    shift: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +107,6 @@ class DerivedRow(_Row):
     `at` is a target accuracy for `labels_needed`, a label budget for `labels_saved`, else empty.
     """
 
-    task: str
-    network: str
-    training: str
     arm: str
     quantity: str
     at: str
@@ -129,7 +114,6 @@ class DerivedRow(_Row):
     low: float
     high: float
     kind: str
-    shift: int
 
 
 _Kind = TypeVar("_Kind", CellRow, SummaryRow, VerdictRow, DerivedRow)
@@ -145,13 +129,15 @@ def rounded(row: _Kind) -> _Kind:
 
 def write(path: Path, kind: type[_Kind], rows: Sequence[_Kind]) -> None:
     """Writes rows as CSV, the header alone where there are none."""
+    names = [field.name for field in dataclasses.fields(kind)]
     artefacts.write_table(
         path,
         (
             {name: "" if _undefined(value) else value for name, value in vars(row).items()}
             for row in rows
         ),
-        columns=[field.name for field in dataclasses.fields(kind)],
+        # The shift came after the tables' first readers.
+        columns=[name for name in names if name != "shift"] + ["shift"],
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,27 +12,21 @@ from headstart.core import seeds
 from headstart.params.strategies import BASELINE
 from headstart.reporting.study_tables import CellRow, Setting, SummaryRow, rounded
 from headstart.study import statistics
-from headstart.study.costs import Cost
 from headstart.study.parameters import Statistics
 from headstart.study.plan import Row
-from headstart.study.statistics import Interval
+from headstart.study.prepare import Cost
+from headstart.study.statistics import Resampling
 
 # No seed of the grid: bootstraps are keyed by what they are about.
-BOOTSTRAP_SEED = 0
+_BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
 class Cells:
-    """One row of the grid with all its seeds.
+    """One row of the grid with all its seeds, and the cost of one training.
 
-    Attributes:
-        row: Which one.
-        answers: Classes from 0, (seeds, test images).
-        right: The same, whether right.
-        finite: Whether the training stayed among numbers, (seeds,).
-        learning_rates: What each seed trained with, (seeds,).
-        validation_labels: How many labels of the budget validated.
-        cost: Of one training.
+    `answers` are classes from 0, (seeds, test images), and `right` whether they are right;
+    `finite` is whether the training stayed among numbers, (seeds,).
     """
 
     row: Row
@@ -132,28 +126,22 @@ def summary_rows(curves: Curves, settings: Statistics) -> list[SummaryRow]:
 
 
 def _summary(own: Cells, base: Cells, settings: Statistics) -> SummaryRow:
-    row, accuracies = own.row, own.accuracies
+    row, accuracies, confidence = own.row, own.accuracies, settings.confidence
     itself = row.arm == BASELINE
     gains = accuracies - base.accuracies
-    confidence = settings.confidence
     low, high = statistics.t_interval(accuracies, confidence=confidence)
     gain_low, gain_high = statistics.t_interval(gains, confidence=confidence)
-
-    def resampled(name: str, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
-        return statistics.bootstrap(
-            accuracies,
-            statistic,
-            confidence=confidence,
-            samples=settings.bootstrap_samples,
-            generator=generator(row, name),
+    median, middle = (
+        statistics.bootstrap(accuracies, of, resampling(settings, "bootstrap", row.name, name))
+        for name, of in (
+            ("median", functools.partial(np.median, axis=1)),
+            ("iqm", statistics.interquartile_mean),
         )
-
-    median = resampled("median", lambda values: np.median(values, axis=1))
-    middle = resampled("iqm", statistics.interquartile_mean)
-    weights = _weights(row.task, *own.right.shape, settings.bootstrap_samples)
-    both = statistics.two_way_interval(own.right, weights, confidence=confidence)
-    gain_both = statistics.two_way_interval(
-        own.right.astype(np.int8) - base.right.astype(np.int8), weights, confidence=confidence
+    )
+    weights = _weights(row.task, *own.right.shape, settings)
+    both, gain_both = (
+        statistics.two_way_interval(right, weights, confidence=confidence)
+        for right in (own.right, own.right.astype(np.int8) - base.right.astype(np.int8))
     )
     return SummaryRow(
         **dataclasses.asdict(row),
@@ -181,25 +169,20 @@ def _summary(own: Cells, base: Cells, settings: Statistics) -> SummaryRow:
         p_adjusted=math.nan,
         diverged=int((~own.finite).sum()),
         validation_labels=own.validation_labels,
-        trainable_parameters=own.cost.trainable_parameters,
-        updates=own.cost.updates,
-        flops=own.cost.flops,
-        flops_as_notebook=own.cost.flops_as_notebook,
-        source_flops=own.cost.source_flops,
+        **dataclasses.asdict(own.cost),
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _weights(task: str, count: int, images: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+def _weights(
+    task: str, count: int, images: int, settings: Statistics
+) -> tuple[np.ndarray, np.ndarray]:
     """The two-way resamples of a task, the same for all its rows: drawing them takes a while."""
-    return statistics.two_way_weights(
-        count,
-        images,
-        samples=samples,
-        generator=seeds.generator(BOOTSTRAP_SEED, "bootstrap", task, "two way"),
-    )
+    drawn = resampling(settings, "bootstrap", task, "two way")
+    return drawn.shares(count), drawn.shares(images)
 
 
-def generator(row: Row, name: str) -> np.random.Generator:
-    """Returns the generator of the draw `name` about a row of the grid."""
-    return seeds.generator(BOOTSTRAP_SEED, "bootstrap", row.name, name)
+def resampling(settings: Statistics, *about: str | int) -> Resampling:
+    """Returns the resampling that is keyed by what it is about."""
+    generator = seeds.generator(_BOOTSTRAP_SEED, *about)
+    return Resampling(settings.confidence, settings.bootstrap_samples, generator)

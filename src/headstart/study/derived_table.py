@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core import seeds
 from headstart.judging.verdict import INVALID
 from headstart.params.strategies import ARMS, BASELINE
 from headstart.reporting.study_tables import (
@@ -18,10 +17,9 @@ from headstart.reporting.study_tables import (
     rounded,
 )
 from headstart.study import statistics
-from headstart.study.cells_table import BOOTSTRAP_SEED, Curve, Curves, generator
+from headstart.study.cells_table import Curve, Curves, resampling
 from headstart.study.curves import Estimate, area, crossover, labels_saved, needed
 from headstart.study.parameters import Statistics
-from headstart.study.plan import Row
 
 _COVERAGE_SAMPLES = 2000
 
@@ -84,31 +82,27 @@ def derived_rows(curves: Curves, settings: Statistics) -> list[DerivedRow]:
 def _derived(
     setting: Setting, arms: Mapping[str, Curve], settings: Statistics
 ) -> Iterator[tuple[str, str, str, Estimate]]:
-    drawn: dict[str, Any] = {
-        "confidence": settings.confidence,
-        "samples": settings.bootstrap_samples,
-    }
     base = arms[BASELINE].accuracies
     for arm, curve in arms.items():
-        labels, accuracies = curve.labels, curve.accuracies
-
-        def key(*names: str | int, arm: str = arm) -> np.random.Generator:
-            return seeds.generator(BOOTSTRAP_SEED, "derived", *setting, arm, *names)
-
+        both = curve.labels, curve.accuracies
+        about = settings, "derived", *setting, arm
         for target in settings.target_accuracies:
-            draws = key("needed", str(target))
-            enough = needed(labels, accuracies, target=target, generator=draws, **drawn)
+            drawn = resampling(*about, "needed", str(target))
+            enough = needed(*both, target=target, resampling=drawn)
             yield arm, "labels_needed", str(target), enough
         if arm == BASELINE:
             continue
-        for at, budget in enumerate(labels.tolist()):
-            draws = key("saved", budget)
-            saved = labels_saved(labels, accuracies, base, at=at, generator=draws, **drawn)
-            yield arm, "labels_saved", str(budget), saved
-        over = crossover(labels, accuracies, base, generator=key("crossover"), **drawn)
-        yield arm, "crossover", "", over
-        between = area(labels, accuracies, base, confidence=settings.confidence)
-        yield arm, "area", "", between
+        for at, budget in enumerate(curve.labels.tolist()):
+            drawn = resampling(*about, "saved", budget)
+            yield (
+                arm,
+                "labels_saved",
+                str(budget),
+                labels_saved(*both, base, at=at, resampling=drawn),
+            )
+        drawn = resampling(*about, "crossover")
+        yield arm, "crossover", "", crossover(*both, base, resampling=drawn)
+        yield arm, "area", "", area(*both, base, confidence=settings.confidence)
 
 
 def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:
@@ -116,30 +110,19 @@ def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:
 
     Of accuracies and of paired gains; None where there is one seed only.
     """
-    means, gains = [], []
-
-    def covered(values: np.ndarray, row: Row, name: str) -> float:
-        return statistics.resampled_coverage(
-            values,
-            confidence=settings.confidence,
-            samples=_COVERAGE_SAMPLES,
-            generator=generator(row, name),
-        )
-
+    shares: dict[str, list[float]] = {"mean": [], "gain": []}
     for arms in curves.values():
-        base = arms[BASELINE]
         for arm, curve in arms.items():
-            for own, other in zip(curve.rows, base.rows, strict=True):
-                if len(own.accuracies) < 2:
-                    continue
-                means.append(covered(own.accuracies, own.row, "coverage"))
+            for own, base in zip(curve.rows, arms[BASELINE].rows, strict=True):
+                values = {"mean": (own.accuracies, "coverage")}
                 if arm != BASELINE:
-                    gain = own.accuracies - other.accuracies
-                    gains.append(covered(gain, own.row, "gain coverage"))
-    return {
-        "mean": round(float(np.mean(means)), 4) if means else None,
-        "gain": round(float(np.mean(gains)), 4) if gains else None,
-    }
+                    values["gain"] = own.accuracies - base.accuracies, "gain coverage"
+                for kind, (sample, name) in values.items():
+                    if len(sample) > 1:
+                        drawn = resampling(settings, "bootstrap", own.row.name, name)
+                        drawn = dataclasses.replace(drawn, samples=_COVERAGE_SAMPLES)
+                        shares[kind].append(statistics.resampled_coverage(sample, drawn))
+    return {kind: round(float(np.mean(own)), 4) if own else None for kind, own in shares.items()}
 
 
 def record(summary: Sequence[SummaryRow], derived: Sequence[DerivedRow]) -> dict[str, Any]:

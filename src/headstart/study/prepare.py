@@ -1,6 +1,7 @@
 """A grid with its data and groups, checked before anything trains."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,36 @@ from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.data import tasks
 from headstart.data.raw_data import Raw
+from headstart.data.tasks import Task
+from headstart.judging.cost import Work
 from headstart.learning import memory
 from headstart.params import networks
 from headstart.params.sections import output_units
-from headstart.study import costs, plan
+from headstart.params.strategies import ALL_LAYERS, Phase
+from headstart.study import plan
 from headstart.study.parameters import Grid, Replicas
 
 # TensorFlow, Keras and what they compile, whatever the grid.
 _LIBRARY_BYTES = 1_200_000_000
+# What a step and a group cost besides arithmetic, in operations, for the estimate of time left:
+# about 20 microseconds a network-step and half a second a group at 30 GFLOP/s.
+_STEP_OVERHEAD = 6e5
+_GROUP_OVERHEAD = 1.5e10
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training costs.
+
+    `flops_as_notebook` computes frozen layers anew in every step, `flops` once an image;
+    `source_flops` is the whole training of the source network, 0 where an arm needs none.
+    """
+
+    trainable_parameters: int
+    updates: int
+    flops: int
+    flops_as_notebook: int
+    source_flops: int
 
 
 @dataclass(frozen=True)
@@ -44,37 +67,64 @@ class Prepared:
         """Height, width and, for colour, channels."""
         return self.data.parts["train"].images.shape[1:]
 
-    def cost(self, group: plan.Group, shape: tuple[int, ...] | None = None) -> costs.Cost:
-        """Returns the cost of one training of `group`, on images of `shape`, else the data's."""
-        question = group.question
-        labels = self.data.parts["train"].labels
-        layers, source_layers = (
-            networks.layers(
-                group.network, shape or self.image_shape, units=output_units(len(task.names))
-            )
-            for task in (question.target, question.source)
+    def layers(
+        self, network: networks.Network, task: Task, shape: tuple[int, ...] | None = None
+    ) -> list[networks.Layer]:
+        """Returns the layers of a network for a task, on images of `shape`, else the data's."""
+        units = output_units(len(task.names))
+        return networks.layers(network, shape or self.image_shape, units=units)
+
+    def work(self, group: plan.Group, *, in_span: bool = False) -> Work:
+        """Returns a training of `group` as it is told, or as it is done where that is in a span."""
+        count, grid = group.training_labels, self.grid
+        in_span = in_span and plan.trains_in_span(
+            group.network, grid.optimizer, images=count, pixels=math.prod(self.image_shape)
         )
-        images = int(np.isin(labels, question.source.numbers).sum())
-        return costs.cost(
-            group, self.grid, layers, source_layers=source_layers, source_images=images
+        shape = (count,) if in_span else None
+        return Work(
+            forward=_forward(self.layers(group.network, group.question.target, shape)),
+            phases=group.strategy.phases(group.budget.amount, frozen_fraction=grid.frozen_fraction),
+            # Features are needed only of the labels that train.
+            images=count,
+            batch_size=grid.batch_size,
+            in_steps=group.budget.steps is not None,
         )
 
-    def computed_flops(self, group: plan.Group) -> int:
-        """Returns what a training takes here, where few images train in their span."""
-        count, pixels = group.training_labels, math.prod(self.image_shape)
-        in_span = plan.trains_in_span(
-            group.network, self.grid.optimizer, images=count, pixels=pixels
+    def source_work(self, group: plan.Group) -> Work:
+        """Returns the training of the source network that `group` starts from."""
+        training, source = self.grid.source_training, group.question.source
+        return Work(
+            forward=_forward(self.layers(group.network, source)),
+            phases=(Phase(training.epochs, ALL_LAYERS),),
+            images=int(np.isin(self.data.parts["train"].labels, source.numbers).sum()),
+            batch_size=training.batch_size,
         )
-        return self.cost(group, (count,) if in_span else None).flops
+
+    def cost(self, group: plan.Group) -> Cost:
+        """Returns the cost of one training of `group`."""
+        work = self.work(group)
+        layers = self.layers(group.network, group.question.target)
+        _, trained = work.phases[-1].parts([layer for layer in layers if layer.parameters])
+        return Cost(
+            trainable_parameters=sum(layer.parameters for layer in trained),
+            updates=work.updates,
+            flops=work.flops,
+            flops_as_notebook=work.flops_as_notebook,
+            source_flops=self.source_work(group).flops if group.strategy.from_source else 0,
+        )
+
+
+def effort(work: Work) -> float:
+    """Returns how long trainings take compared with each other, overheads counted."""
+    return work.flops + work.updates * _STEP_OVERHEAD + _GROUP_OVERHEAD / 10
+
+
+def _forward(layers: Sequence[networks.Layer]) -> tuple[int, ...]:
+    return tuple(layer.flops for layer in layers if layer.parameters)
 
 
 def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
-    """Returns the grid with its data and groups; refuses all nonsense before anything trains.
-
-    Args:
-        grid: The parameters.
-        replicas: Who trains together.
-        data: The parts `train` and `test`, as they were drawn.
+    """Returns the grid with its data (`train` and `test`, as drawn) and groups, all checked.
 
     Raises:
         WrongValue: A class does not exist, or a budget is above the data.
@@ -110,8 +160,7 @@ def peak_memory(prepared: Prepared) -> int:
     for group in {
         (group.network, group.question.name): group for group in prepared.groups
     }.values():
-        units = output_units(len(group.question.target.names))
-        layers = networks.layers(group.network, shape, units=units)
+        layers = prepared.layers(group.network, group.question.target)
         training = memory.of_replicas(
             parameters=sum(layer.parameters for layer in layers),
             activations=sum(math.prod(layer.shape) for layer in layers),

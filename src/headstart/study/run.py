@@ -10,9 +10,8 @@ import numpy as np
 from headstart.core import runtime
 from headstart.core.errors import UserError
 from headstart.data import tasks
-from headstart.study import costs, plan, store
+from headstart.study import plan, prepare, store
 from headstart.study.cells_table import Cells
-from headstart.study.prepare import Prepared
 from headstart.study.progress import Progress, in_a_line
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Runner:
         engine: Where groups are trained.
     """
 
-    prepared: Prepared
+    prepared: prepare.Prepared
     store: store.Store
     say: Say
     engine: Engine
@@ -180,17 +179,16 @@ class Runner:
         efforts: dict[str, float] = {}
         paid = set()
         for group in groups:
-            cost = self.prepared.cost(group)
-            effort = costs.effort(cost.updates, self.prepared.computed_flops(group))
+            effort = prepare.effort(self.prepared.work(group, in_span=True))
             key = self.source_key(group.source)
-            if cost.source_flops and key not in paid and not self.store.holds(key):
+            if group.strategy.from_source and key not in paid and not self.store.holds(key):
                 paid.add(key)
-                effort += costs.effort(cost.source_updates, cost.source_flops)
+                effort += prepare.effort(self.prepared.source_work(group))
             efforts[group.name] = len(group.seeds) * effort
         return efforts
 
 
-def collect(prepared: Prepared, kept: Mapping[str, Arrays]) -> list[Cells]:
+def collect(prepared: prepare.Prepared, kept: Mapping[str, Arrays]) -> list[Cells]:
     """Returns the rows of the grid from finished groups, by their names.
 
     Where learning rates were searched, a seed has the one with the most right answers on the

@@ -7,6 +7,7 @@ over seeds speak of the method on this data; the two-way interval of other test 
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,14 +21,30 @@ _SAME = 1e-12
 UNDEFINED = (math.nan, math.nan)
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """How seeds are drawn with replacement, and what share of what comes out an interval holds."""
+
+    confidence: float
+    samples: int
+    generator: np.random.Generator
+
+    def draws(self, values: np.ndarray) -> np.ndarray:
+        """Returns resamples of the values (n,), (samples, n)."""
+        places = self.generator.integers(len(values), size=(self.samples, len(values)))
+        drawn: np.ndarray = np.asarray(values)[places]
+        return drawn
+
+    def shares(self, count: int) -> np.ndarray:
+        """Returns the share of each of `count` values in resamples, float64 (samples, count)."""
+        each = np.full(count, 1 / count)
+        return self.generator.multinomial(count, each, size=self.samples) / count
+
+
 def t_interval(values: np.ndarray, *, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bounds of Student's t interval of the mean over the last axis.
+    """Returns the bounds of Student's t interval of the mean of values (..., seeds).
 
     NaN where there are fewer than two values.
-
-    Args:
-        values: float (..., seeds).
-        confidence: between 0 and 1.
     """
     from scipy.stats import sem, t
 
@@ -38,19 +55,6 @@ def t_interval(values: np.ndarray, *, confidence: float) -> tuple[np.ndarray, np
     # Not t.interval, which is NaN where all values are one.
     half = t.ppf((1 + confidence) / 2, count - 1) * sem(values, axis=-1)
     return mean - half, mean + half
-
-
-def gain_interval(
-    arm: np.ndarray, baseline: np.ndarray, *, confidence: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bounds of the t interval of the mean paired difference, arm minus baseline.
-
-    Args:
-        arm: float (..., seeds).
-        baseline: the same seeds in the same places.
-        confidence: between 0 and 1.
-    """
-    return t_interval(np.asarray(arm) - np.asarray(baseline), confidence=confidence)
 
 
 def wins(arm: np.ndarray, baseline: np.ndarray) -> float:
@@ -100,41 +104,15 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
 
 
 def bootstrap(
-    values: np.ndarray,
-    statistic: Callable[[np.ndarray], np.ndarray],
-    *,
-    confidence: float,
-    samples: int,
-    generator: np.random.Generator,
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resampling: Resampling
 ) -> Interval:
     """Returns the percentile bootstrap interval of a statistic over seeds, NaN for one seed.
 
-    Args:
-        values: float (seeds,).
-        statistic: takes (samples, seeds) and returns (samples,).
-        confidence: between 0 and 1.
-        samples: number of resamples.
-        generator: draws them.
+    `values` are (seeds,); `statistic` takes (samples, seeds) and returns (samples,).
     """
     if len(values) < 2:
         return UNDEFINED
-    drawn = generator.integers(len(values), size=(samples, len(values)))
-    return percentiles(statistic(np.asarray(values)[drawn]), confidence=confidence)
-
-
-def two_way_weights(
-    seeds: int, images: int, *, samples: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how often resamples hold each seed and each test image.
-
-    As shares: float64 (samples, seeds) and (samples, images). Both are drawn with replacement,
-    independently (the pigeonhole bootstrap: Owen 2007, "The pigeonhole bootstrap", which errs on
-    the side of wide intervals). Rows of one task may share them.
-    """
-    return (
-        generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=samples) / seeds,
-        generator.multinomial(images, np.full(images, 1 / images), size=samples) / images,
-    )
+    return percentiles(statistic(resampling.draws(values)), confidence=resampling.confidence)
 
 
 def two_way_interval(
@@ -142,10 +120,9 @@ def two_way_interval(
 ) -> Interval:
     """Returns the bootstrap interval of the mean over seeds *and* test images.
 
-    Args:
-        right: (seeds, images), 1 right and 0 wrong, or differences of two such tables.
-        weights: from `two_way_weights`.
-        confidence: between 0 and 1.
+    Both are drawn with replacement, independently (Owen 2007, "The pigeonhole bootstrap", which
+    errs on the side of wide intervals). `right` is (seeds, images), 1 right and 0 wrong, or the
+    difference of two such tables; `weights` are the resamples' shares of seeds and of images.
     """
     if min(right.shape) < 2:
         return UNDEFINED
@@ -170,12 +147,8 @@ def verdict(
 ) -> str:
     """Returns the verdict on an arm against the baseline at one budget.
 
-    Args:
-        gain: mean paired difference.
-        adjusted_p: after Holm's correction; NaN where it is undefined.
-        alpha: below it a difference counts.
-        seeds: number of seeds.
-        degenerate: how many of the arm's and of the baseline's seeds answer one class for all.
+    `adjusted_p` may be NaN, undefined. `degenerate` is how many of the arm's and of the
+    baseline's seeds answer one class for all.
     """
     if max(degenerate) >= _DEGENERATE_SHARE * seeds:
         return INVALID
@@ -186,29 +159,17 @@ def verdict(
 
 def ranges(verdicts: Sequence[str]) -> list[tuple[int, int, str]]:
     """Returns first and last position of each run of equal neighbours, and what they are."""
-    runs = [
-        list(run) for _, run in itertools.groupby(enumerate(verdicts), key=lambda pair: pair[1])
-    ]
-    return [(run[0][0], run[-1][0], run[0][1]) for run in runs]
+    runs = [list(run) for _, run in itertools.groupby(range(len(verdicts)), verdicts.__getitem__)]
+    return [(run[0], run[-1], verdicts[run[0]]) for run in runs]
 
 
-def resampled_coverage(
-    values: np.ndarray, *, confidence: float, samples: int, generator: np.random.Generator
-) -> float:
-    """Returns how often the t interval of resampled seeds holds the mean of the real ones.
+def resampled_coverage(values: np.ndarray, resampling: Resampling) -> float:
+    """Returns how often the t interval of resampled seeds (seeds,) holds the mean of the real ones.
 
     The real seeds stand for the population. Accuracies near 1 are skewed and come in steps of
-    one image, so that this lies below `confidence`; it is told, not mended.
-
-    Args:
-        values: float (seeds,).
-        confidence: between 0 and 1.
-        samples: number of resamples.
-        generator: draws them.
+    one image, so that this lies below the confidence; it is told, not mended.
     """
-    drawn = np.asarray(values)[generator.integers(len(values), size=(samples, len(values)))]
-    low, high = t_interval(drawn, confidence=confidence)
+    low, high = t_interval(resampling.draws(values), confidence=resampling.confidence)
     # Sums in another order differ in the last digit where all values are one.
-    slack = 1e-12
-    mean = np.mean(values)
+    mean, slack = np.mean(values), 1e-12
     return float(((low - slack <= mean) & (mean <= high + slack)).mean())
