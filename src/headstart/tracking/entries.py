@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 from mlflow.entities import Metric
 
 from headstart.core.nested import flat
-from headstart.tracking import notes
+from headstart.reporting import render
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun
 
 NOTE = "mlflow.note.content"
@@ -18,41 +19,50 @@ NOTE = "mlflow.note.content"
 
 @dataclass(frozen=True)
 class Entry:
-    """One whole run."""
+    """One whole run; `kind` are the tags that it has from its start, `tags` those at its end."""
 
     key: str
     name: str
     kind: Mapping[str, str]
     params: Mapping[str, Any]
-    metrics: Sequence[Metric]
-    tags: Mapping[str, str]
+    metrics: Sequence[Metric] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     """The MD5 of each file that it learned from, by path."""
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Contents by the path under which MLflow shows them."""
 
 
-def kind(stage: Stage) -> dict[str, str]:
-    """Returns the tags of a training run, finished or not."""
-    return {"headstart.kind": "training", "headstart.stage": stage.name}
+def unfinished(stage: Stage, acting: Mapping[str, Any], data: Mapping[str, str]) -> Entry:
+    """Returns the run of a training that begins: no key, and a note that says so."""
+    note = render.text("note_training.md", stage=stage, data=data, run=None)
+    kind = {"headstart.kind": "training", "headstart.stage": stage.name, NOTE: note}
+    return Entry("", _training_name(stage, acting), kind, acting, data=data)
 
 
-def training_tags(training: TrainingRun) -> dict[str, str]:
-    """Returns the tags that a training run has once it is whole, but for its key."""
-    return {"headstart.model": training.model, NOTE: notes.training(training)}
-
-
-def training(run: TrainingRun, state: State) -> Entry:
-    """Returns the run of a training that nobody recorded, from the history of its epochs."""
+def training(run: TrainingRun, epochs: Iterable[Mapping[str, float]] = ()) -> Entry:
+    """Returns the run of a training that is whole, with the history of its epochs."""
+    note = render.text("note_training.md", stage=run.stage, data=run.data, run=run)
     return Entry(
         key=run.key,
-        name=notes.training_name(run.stage, run.acting),
-        kind=kind(run.stage),
+        name=_training_name(run.stage, run.acting),
+        kind={"headstart.kind": "training", "headstart.stage": run.stage.name},
         params=run.acting,
-        metrics=curves(state.histories.get(run.stage.arm, []), stamp=now()),
-        tags=training_tags(run),
+        metrics=curves(epochs),
+        tags={"headstart.model": run.model, NOTE: note},
         data=run.data,
     )
+
+
+def _training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
+    parts = [
+        stage.name,
+        acting.get("strategy") or acting.get("output_activation"),
+        f"{acting.get('optimizer')} {acting.get('learning_rate')}",
+        f"{acting.get('epochs')} epochs",
+        f"seed {acting.get('seed')}",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Entry:
@@ -63,58 +73,75 @@ def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Ent
         runs: MLflow's ids of its training runs, by stage.
         experiment: MLflow's id of the experiment, for links.
     """
-    stamp = now()
-    final = [Metric(k, v, stamp, 0) for k, v in _final_metrics(state.metrics).items()]
-    verdict = state.metrics.get("comparison", {})
+    outcome = state.metrics.get("comparison", {})
+    parts = ["comparison", str(outcome.get("verdict")), state.params.get("transfer.strategy")]
+    if isinstance(gain := outcome.get("accuracy_gain"), float | int):
+        parts.append(f"gain {gain:+.4f}")
+    metrics = [Metric(k, v, now(), 0) for k, v in _final_metrics(state.metrics).items()]
+    for arm in ("baseline", "transfer"):
+        # The final numbers on the test data are called baseline/loss, baseline/accuracy.
+        names = {"loss": "train_loss", "accuracy": "train_accuracy"}
+        epochs = [
+            {names.get(k, k): v for k, v in row.items()} for row in state.histories.get(arm, ())
+        ]
+        metrics += curves(epochs, prefix=f"{arm}/")
     report = {} if state.report is None else {"report/index.html": state.report}
+    trainings = state.trainings
+    note = render.text(
+        "note_comparison.md",
+        state=state,
+        outcome=outcome,
+        runs=runs,
+        experiment=experiment,
+        titles={name: _training_name(run.stage, run.acting) for name, run in trainings.items()},
+        data={
+            path: md5
+            for run in trainings.values()
+            for path, md5 in run.data.items()
+            if not path.startswith("models/")
+        },
+        settings=[
+            shlex.quote(f"{key}={_hydra(value)}")
+            for key, value in state.params.items()
+            if key != "dataset.sources" and value != {}
+        ],
+    )
     return Entry(
         key=state.key,
-        name=notes.comparison_name(state),
+        name=" · ".join(part for part in parts if part),
         kind={"headstart.kind": "comparison"},
         params=state.params,
-        metrics=[*final, *_arm_curves(state, stamp)],
+        metrics=metrics,
         tags={
-            **{f"headstart.{name}": state.trainings[name].key for name in STAGES},
+            **{f"headstart.{name}": trainings[name].key for name in STAGES},
             **{f"provenance.run.{name}": run_id for name, run_id in runs.items()},
-            "headstart.verdict": str(verdict.get("verdict")),
-            "headstart.fair": json.dumps(verdict.get("fair")),
-            NOTE: notes.comparison(state, runs, experiment),
+            "headstart.verdict": str(outcome.get("verdict")),
+            "headstart.fair": json.dumps(outcome.get("fair")),
+            NOTE: note,
         },
         files={f"plots/{name}": picture for name, picture in state.pictures.items()} | report,
     )
 
 
-def _arm_curves(state: State, stamp: int) -> list[Metric]:
-    # The final numbers on the test data are called baseline/loss, baseline/accuracy.
-    plain = {"loss": "train_loss", "accuracy": "train_accuracy"}
-    return [
-        point
-        for arm in ("baseline", "transfer")
-        for point in curves(
-            [{plain.get(k, k): v for k, v in row.items()} for row in state.histories.get(arm, [])],
-            stamp=stamp,
-            prefix=f"{arm}/",
-        )
-    ]
+def _hydra(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
 def _final_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Returns metrics.json with slashes, without `comparison/` and what is no number."""
+    """Returns metrics.json with slashes, without `comparison/` and what no chart can show."""
     numbers: dict[str, float] = {}
-    for section, values in metrics.items():
-        prefix = "" if section == "comparison" else f"{section}."
-        values = flat(values, prefix) if isinstance(values, Mapping) else {section: values}
-        numbers |= {k.replace(".", "/"): float(v) for k, v in values.items() if _finite(v)}
+    for key, value in flat(metrics).items():
+        # True and False are ints to Python.
+        if type(value) in (int, float) and math.isfinite(value):
+            numbers[key.removeprefix("comparison.").replace(".", "/")] = float(value)
     return numbers
 
 
-def _finite(value: Any) -> bool:
-    """Tells whether `value` is a number that a chart can show."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def curves(epochs: Iterable[Mapping[str, float]], *, stamp: int, prefix: str = "") -> list[Metric]:
+def curves(epochs: Iterable[Mapping[str, float]], *, prefix: str = "") -> list[Metric]:
     """Returns the curves at steps from 1; a millisecond apart, for charts over time."""
+    stamp = now()
     return [
         Metric(f"{prefix}{name}", value, stamp + int(row["epoch"]), int(row["epoch"]))
         for row in epochs

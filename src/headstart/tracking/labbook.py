@@ -1,11 +1,10 @@
 """Runs in MLflow: trainings as they happen, and whatever else a state of the project calls for."""
 
-import itertools
 import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,16 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from headstart.tracking import entries, notes, private
+from headstart.tracking import entries, private
 from headstart.tracking.connection import Connection
 from headstart.tracking.entries import NOTE, Entry
 from headstart.tracking.identity import Stage, State, TrainingRun
 from headstart.tracking.provenance import alive, machine, process
 from headstart.tracking.store import EXPERIMENT, artefacts, database
 
-# One log_batch call takes 1000 in all, and 100 parameters or tags.
-_METRICS_A_CALL = 800
-_OTHERS_A_CALL = 90
 _PARAM_LENGTH = 6000
+# What MLflow puts on one page at most.
+_MOST_RUNS = 50_000
 
 
 @dataclass
@@ -86,21 +84,15 @@ class LabBook:
     ) -> str:
         """Returns the id of a new run of `stage` that shows itself as running."""
         with self._store.held():
-            about = {**entries.kind(stage), NOTE: notes.unfinished(stage, data), **tags}
-            run_id = self._create_run(notes.training_name(stage, acting), about)
-            self._log_inputs(run_id, data)
-            self._log(run_id, params=acting)
-            return run_id
+            return self._begin(entries.unfinished(stage, acting, data), tags)
 
-    def points(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        """Adds points to the curves of a run."""
+    def log(
+        self, run_id: str, *, metrics: Sequence[Metric] = (), tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Adds points to the curves of a run, and sets tags."""
         with self._store.held():
-            self._log(run_id, metrics=metrics)
-
-    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Sets tags of a run."""
-        with self._store.held():
-            self._log(run_id, tags=tags)
+            labels = [RunTag(key, value) for key, value in (tags or {}).items()]
+            self._client.log_batch(run_id, metrics, tags=labels)
 
     def end(self, run_id: str, status: str) -> None:
         """Ends a run with FINISHED, FAILED or KILLED."""
@@ -115,8 +107,8 @@ class LabBook:
         with self._store.held():
             known = self._find(training.key)
             if not known:
-                tags = entries.training_tags(training) | {"headstart.key": training.key}
-                self._log(run_id, tags=tags)
+                entry = entries.training(training)
+                self.log(run_id, tags={**entry.tags, "headstart.key": entry.key})
             self._client.set_terminated(run_id, "FINISHED")
             if known:
                 self._client.delete_run(run_id)
@@ -138,7 +130,10 @@ class LabBook:
         with self._store.held():
             summary.killed = self._mark_killed()
             for name, training in state.trainings.items():
-                runs[name], _ = write(entries.training(training, state), "restored")
+                runs[name], _ = write(
+                    entries.training(training, state.histories.get(training.stage.arm, ())),
+                    "restored",
+                )
             comparison = entries.comparison(state, runs=runs, experiment=self._experiment)
             run_id, new = write(comparison, "published")
             if not new:
@@ -150,22 +145,37 @@ class LabBook:
         with self._store.held():
             if known := self._find(entry.key):
                 return known, False
-            about = {**entry.kind, **tags, **process(os.getpid())}
-            run_id = self._create_run(entry.name, about)
-            self._log_inputs(run_id, entry.data)
-            self._log(run_id, params=entry.params, metrics=entry.metrics)
+            run_id = self._begin(entry, {**tags, **process(os.getpid())})
+            self.log(run_id, metrics=entry.metrics)
             self._add_files(run_id, entry.files)
             # The key comes last: a run that has it is whole.
-            self._log(run_id, tags={**entry.tags, "headstart.key": entry.key})
+            self.log(run_id, tags={**entry.tags, "headstart.key": entry.key})
             self._client.set_terminated(run_id, "FINISHED")
             return run_id, True
+
+    def _begin(self, entry: Entry, tags: Mapping[str, str]) -> str:
+        about = {**entry.kind, **tags}
+        run = self._client.create_run(self._experiment, run_name=entry.name, tags=about)
+        params = [Param(key, _shown(value)) for key, value in entry.params.items()]
+        self._client.log_batch(run.info.run_id, params=params)
+        # What the run learned from; the digest is the hash by which DVC knows the file.
+        inputs = [
+            DatasetInput(
+                Dataset(path, md5, source_type="dvc", source=json.dumps({"path": path})),
+                [InputTag("mlflow.data.context", _context(path))],
+            )
+            for path, md5 in entry.data.items()
+        ]
+        if inputs:
+            self._client.log_inputs(run.info.run_id, datasets=inputs)
+        return str(run.info.run_id)
 
     def _refresh(self, run_id: str, entry: Entry) -> None:
         """Mends links to runs that were deleted since, and adds a report that was not there."""
         tags = self._client.get_run(run_id).data.tags
         links = {k: v for k, v in entry.tags.items() if k.startswith("provenance.run.")}
         if not links.items() <= tags.items():
-            self._log(run_id, tags=links | {NOTE: entry.tags[NOTE]})
+            self.log(run_id, tags=links | {NOTE: entry.tags[NOTE]})
         report = {path: entry.files[path] for path in entry.files if path.startswith("report/")}
         if report and not self._client.list_artifacts(run_id, "report"):
             self._add_files(run_id, report)
@@ -208,47 +218,8 @@ class LabBook:
         return str(runs[0].info.run_id) if runs else None
 
     def _search(self, text: str) -> list[Any]:
-        runs: list[Any] = []
-        token: str | None = None
-        while True:
-            page = self._client.search_runs([self._experiment], text, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                return runs
-
-    def _create_run(self, name: str, tags: Mapping[str, str]) -> str:
-        run = self._client.create_run(self._experiment, run_name=name, tags=dict(tags))
-        return str(run.info.run_id)
-
-    def _log(
-        self,
-        run_id: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        metrics: Sequence[Metric] = (),
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        calls: Iterable[tuple[Any, Any, Any]] = itertools.zip_longest(
-            _chunks(list(metrics), _METRICS_A_CALL),
-            _chunks([Param(k, _shown(v)) for k, v in (params or {}).items()], _OTHERS_A_CALL),
-            _chunks([RunTag(k, v) for k, v in (tags or {}).items()], _OTHERS_A_CALL),
-            fillvalue=[],
-        )
-        for points, settings, labels in calls:
-            self._client.log_batch(run_id, points, settings, labels)
-
-    def _log_inputs(self, run_id: str, data: Mapping[str, str]) -> None:
-        """Names what the run learned from; the digest is the hash by which DVC knows the file."""
-        inputs = [
-            DatasetInput(
-                Dataset(path, md5, source_type="dvc", source=json.dumps({"path": path})),
-                [InputTag("mlflow.data.context", _context(path))],
-            )
-            for path, md5 in data.items()
-        ]
-        if inputs:
-            self._client.log_inputs(run_id, datasets=inputs)
+        # All that one page can hold; what is asked for are single runs.
+        return self._client.search_runs([self._experiment], text, max_results=_MOST_RUNS)
 
 
 def _context(path: str) -> str:
@@ -261,8 +232,3 @@ def _context(path: str) -> str:
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _PARAM_LENGTH else f"{text[: _PARAM_LENGTH - 3]}..."
-
-
-def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -76,11 +76,11 @@ def _record(
             while True:
                 messages.append(poll())
         epochs = [message["numbers"] for message in messages if message["do"] == "epoch"]
-        book.points(run_id, entries.curves(epochs, stamp=entries.now()))
+        book.log(run_id, metrics=entries.curves(epochs))
         ends = [message["status"] for message in messages if message["do"] == "end"]
         if not ends:
             continue
-        book.tag(run_id, {"provenance.seconds": f"{time.time() - began:.1f}"})
+        book.log(run_id, tags={"provenance.seconds": f"{time.time() - began:.1f}"})
         model = revisions.Workspace(root).md5(stage.model) if ends[0] == "FINISHED" else None
         if model is None:
             book.end(run_id, ends[0] if ends[0] != "FINISHED" else "FAILED")

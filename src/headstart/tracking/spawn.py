@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, warn
 from headstart.core.masking import masked
 from headstart.tracking.store import address, database
 
@@ -61,12 +61,11 @@ class _Child:
         self._import_seconds = _LOCAL_SECONDS if local else _IMPORT_SECONDS
         self._unsent = bytearray()
         self._trouble: str | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Any = None
         self._on = switched_on()
         if not self._on:
             return
-        source = str(Path(__file__).resolve().parents[2])
-        paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "headstart.tracking"],
@@ -74,29 +73,25 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd=root,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
                 # Ctrl-C and a kill of the whole group leave it alive to write down how it ended.
                 start_new_session=True,
             )
         except OSError as error:
             self._trouble = f"no process could be started ({error.strerror})"
             return
-        assert self._process.stdin  # noqa: S101 (asked for above)
         os.set_blocking(self._process.stdin.fileno(), False)
-        self.send({**first, "root": str(root), "address": self._uri, "pid": os.getpid()})
+        self.send(**first, root=str(root), address=self._uri, pid=os.getpid())
 
-    def send(self, message: Mapping[str, Any]) -> None:
+    def send(self, **message: Any) -> None:
+        """Sends a message as far as the pipe takes it at once."""
         self._unsent += json.dumps(message).encode() + b"\n"
         self._flush()
 
     def _flush(self) -> None:
         """Writes what the pipe takes at once and keeps the rest for later."""
-        if self._process is None or self._trouble:
-            self._unsent.clear()
-            return
-        assert self._process.stdin  # noqa: S101
         try:
-            while self._unsent:
+            while self._unsent and self._process:
                 del self._unsent[: os.write(self._process.stdin.fileno(), self._unsent)]
         except BlockingIOError:
             return
@@ -106,8 +101,9 @@ class _Child:
 
     def close(self) -> None:
         """Waits for the last answer within the limits, ends the child, warns if it failed."""
-        answer = self._answer() if self._process and not self._trouble else {}
+        answer: dict[str, Any] = {}
         if self._process:
+            answer = self._answer()
             # After its last word nothing remains to be done but MLflow's slow leaving.
             self._process.kill()
             self._process.wait()
@@ -118,16 +114,14 @@ class _Child:
     def leave(self, *, seconds: float) -> None:
         """Waits for `seconds` at most and lets the child finish its work on its own."""
         self._seconds = self._import_seconds = seconds
-        if self._process and not self._trouble:
+        if self._process:
             self._answer()
             self._hang_up()
             if self._process.poll() is None:
                 _left_alone.append(self._process)
 
     def _hang_up(self) -> None:
-        assert self._process  # noqa: S101
         for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe  # noqa: S101
             with contextlib.suppress(OSError):
                 pipe.close()
 
@@ -141,36 +135,29 @@ class _Child:
                 return
             note.parent.mkdir(exist_ok=True)
             note.write_text(warned, "utf-8", "surrogateescape")
-        print(
-            f"warning: MLflow at {masked(self._uri)} lacks this run: {reason}.\n"
-            "         Nothing is lost: `headstart publish` sends it later.",
-            file=sys.stderr,
-            flush=True,
+        warn(
+            f"MLflow at {masked(self._uri)} lacks this run: {reason}.\n"
+            "         Nothing is lost: `headstart publish` sends it later."
         )
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process  # noqa: S101
-        assert self._process.stdin  # noqa: S101
-        assert self._process.stdout  # noqa: S101
-        stdout, stdin = self._process.stdout.fileno(), self._process.stdin.fileno()
+        stdin, stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
         deadline = time.monotonic() + self._import_seconds
         answer: dict[str, Any] = {}
-        unread, imported, open_ = b"", False, True
+        unread = b""
         while (left := deadline - time.monotonic()) > 0:
             self._flush()
-            if open_ and not self._unsent:
+            if not self._unsent:
                 self._process.stdin.close()
-                open_ = False
             ready, _, _ = select.select([stdout], [stdin] if self._unsent else [], [], left)
             if stdout not in ready:
                 continue
             chunk = os.read(stdout, 65536)
-            unread += chunk
-            *lines, unread = unread.split(b"\n")
+            *lines, unread = (unread + chunk).split(b"\n")
             for line in lines:
-                answer |= json.loads(line)
-                if "imported" in answer and not imported:
-                    imported = True
+                message = json.loads(line)
+                answer |= message
+                if "imported" in message:
                     deadline = time.monotonic() + self._seconds
             if not chunk or "done" in answer or "error" in answer:
                 return answer
@@ -191,25 +178,16 @@ def _dvc_command() -> str:
     return ""
 
 
-class Recorder:
+class Recorder(_Child):
     """The training run of one stage, from the stage's side."""
-
-    def __init__(self, child: _Child) -> None:
-        self._child = child
-        self._ended = False
 
     def epoch(self, numbers: Mapping[str, float]) -> None:
         """Sends one epoch: `epoch` from 1, and loss, accuracy, val_loss, val_accuracy."""
-        self._child.send({"do": "epoch", "numbers": {k: float(v) for k, v in numbers.items()}})
+        self.send(do="epoch", numbers={name: float(value) for name, value in numbers.items()})
 
     def finish(self) -> None:
         """Says that the stage's outputs are written: the run gets its key from their hashes."""
-        self._end("FINISHED")
-
-    def _end(self, status: str) -> None:
-        if not self._ended:
-            self._ended = True
-            self._child.send({"do": "end", "status": status})
+        self.send(do="end", status="FINISHED")
 
 
 @contextlib.contextmanager
@@ -224,38 +202,29 @@ def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
         stage: train_a, train_b or transfer.
         root: The checkout in which the stage runs.
     """
-    try:
+    params = ""
+    with contextlib.suppress(OSError):  # The stage itself tells what is wrong with it.
         params = (root / "params.yaml").read_text(encoding="utf-8")
-    except OSError:
-        params = ""  # The stage itself tells what is wrong with it.
     first = {"do": "record", "stage": stage, "params": params}
-    child = _Child(first, root=root, seconds=_RECORD_SECONDS)
-    run = Recorder(child)
+    run = Recorder(first, root=root, seconds=_RECORD_SECONDS)
     try:
         yield run
-    except KeyboardInterrupt:
-        run._end("KILLED")
-        child.leave(seconds=_INTERRUPTED_SECONDS)
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        run.send(do="end", status="KILLED" if interrupted else "FAILED")
+        run.leave(seconds=_INTERRUPTED_SECONDS if interrupted else _FAILED_SECONDS)
         raise
-    except BaseException:
-        run._end("FAILED")
-        child.leave(seconds=_FAILED_SECONDS)
-        raise
-    run._end("FAILED")
-    child.close()
+    # The first end counts: this one where the stage never said `finish`.
+    run.send(do="end", status="FAILED")
+    run.close()
 
 
-class Publisher:
+class Publisher(_Child):
     """A lab book about to be brought up to date."""
-
-    def __init__(self, child: _Child) -> None:
-        self._child = child
-        self._asked = False
 
     def publish(self) -> None:
         """Asks for the workspace as it is now to be published."""
-        self._asked = True
-        self._child.send({"do": "publish"})
+        self.send(do="publish")
 
 
 @contextlib.contextmanager
@@ -265,14 +234,10 @@ def publisher(root: Path) -> Iterator[Publisher]:
     MLflow is imported and the store opened meanwhile. Without a call nothing is published, nor
     with HEADSTART_RECORDER=off in the environment.
     """
-    child = _Child({"do": "prepare"}, root=root, seconds=_PUBLISH_SECONDS)
-    book = Publisher(child)
+    book = Publisher({"do": "prepare"}, root=root, seconds=_PUBLISH_SECONDS)
     try:
         yield book
     except BaseException:
-        child.send({"do": "leave"})
-        child.leave(seconds=0)
+        book.leave(seconds=0)
         raise
-    if not book._asked:
-        child.send({"do": "leave"})
-    child.close()
+    book.close()
