@@ -27,11 +27,6 @@ class Stage:
         return f"models/{self.arm}.keras"
 
     @property
-    def history(self) -> str:
-        """The file of the training's history."""
-        return f"models/{self.arm}.history.csv"
-
-    @property
     def data(self) -> list[str]:
         """The files the training learns from."""
         arrays = [
@@ -64,14 +59,8 @@ class TrainingRun:
     @functools.cached_property
     def key(self) -> str:
         """The training's identity."""
-        return digest(
-            {
-                "stage": self.stage.name,
-                "params": self.acting,
-                "data": self.data,
-                "model": self.model,
-            }
-        )
+        learned = {"stage": self.stage.name, "params": self.acting, "data": self.data}
+        return digest({**learned, "model": self.model})
 
 
 @dataclass(frozen=True)
@@ -89,13 +78,9 @@ class State:
     @functools.cached_property
     def key(self) -> str:
         """The comparison's identity."""
-        return digest(
-            {
-                "trainings": [self.trainings[name].key for name in STAGES],
-                "evaluate": self.judged_by,
-                "metrics": self.metrics,
-            }
-        )
+        trainings = [self.trainings[name].key for name in STAGES]
+        judged = {"evaluate": self.judged_by, "metrics": self.metrics}
+        return digest({"trainings": trainings, **judged})
 
 
 def digest(value: Any) -> str:

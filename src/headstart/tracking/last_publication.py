@@ -3,20 +3,18 @@
 import contextlib
 import hashlib
 import json
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.errors import UserError
 from headstart.params import yaml_text
 from headstart.tracking import private
+from headstart.tracking.identity import STAGES
 from headstart.tracking.store import database
 
 # Raise it when keys or contents of runs change, so that stores are brought up to date.
 _FORMAT = 1
 _STATE = ".headstart/published.json"
-_TRAININGS = ("train_a", "train_b", "transfer")
 _SECONDS = 2.0
 
 
@@ -49,7 +47,7 @@ def fingerprint(root: Path, *, uri: str) -> str:
     with contextlib.suppress(FileNotFoundError):
         lock = (root / "dvc.lock").read_text(encoding="utf-8")
         stages = (yaml_text.written_by_dvc(lock, "dvc.lock") or {}).get("stages", {})
-        known = {name: stages.get(name) for name in _TRAININGS}
+        known = {name: stages.get(name) for name in STAGES}
         total.update(json.dumps(known, sort_keys=True, default=str).encode())
     files = [root / "params.yaml", *(root / "metrics").rglob("*"), root / "reports/index.html"]
     for path in sorted(files):
@@ -61,20 +59,12 @@ def fingerprint(root: Path, *, uri: str) -> str:
 
 def _hold(uri: str, run_ids: Sequence[str]) -> bool:
     """Asks the store itself, since it may have been deleted and begun anew."""
-    file = database(uri)
-    if file:
+    if file := database(uri):
         return private.holds_runs(file, run_ids)
-    if uri.startswith(("http://", "https://")):
-        return all(_held_by_server(uri, run_id) for run_id in run_ids)
-    return False
-
-
-def _held_by_server(uri: str, run_id: str) -> bool:
-    query = urllib.parse.urlencode({"run_id": run_id})
-    where = f"{uri.rstrip('/')}/api/2.0/mlflow/runs/get?{query}"
-    try:
-        with urllib.request.urlopen(where, timeout=_SECONDS) as answer:  # noqa: S310 (http, https)
-            info = json.load(answer)["run"]["info"]
-    except (OSError, ValueError, KeyError):
+    if not uri.startswith(("http://", "https://")):
         return False
-    return bool(info.get("lifecycle_stage") == "active")
+    import requests
+
+    where = f"{uri.rstrip('/')}/api/2.0/mlflow/runs/get"
+    runs = (requests.get(where, {"run_id": run_id}, timeout=_SECONDS).json() for run_id in run_ids)
+    return all(run["run"]["info"]["lifecycle_stage"] == "active" for run in runs)

@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import os
 import socket
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,15 +21,19 @@ def provenance(root: Path, files: revisions.Files) -> dict[str, str]:
     if isinstance(files, revisions.Revision):
         commit, branch = files.commit, files.branch
     else:
-        commit = _git(root, "rev-parse", "--verify", "HEAD")
-        branch = _git(root, "symbolic-ref", "--short", "-q", "HEAD")
+        questions = (["rev-parse", "--verify"], ["symbolic-ref", "--short", "-q"])
+        answers = [revisions.git(root, *question, "HEAD") or b"" for question in questions]
+        commit, branch = (answer.decode().strip() for answer in answers)
+    user = ""
+    with contextlib.suppress(KeyError, OSError):
+        user = getpass.getuser()
     tags = {
         "provenance.commit": commit,
         "provenance.branch": branch,
         "provenance.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "provenance.host": socket.gethostname(),
         "provenance.machine": machine(),
-        "mlflow.user": _user(),
+        "mlflow.user": user,
         "mlflow.source.git.commit": commit,
     }
     return {key: value for key, value in tags.items() if value}
@@ -56,15 +61,10 @@ def _start(pid: int) -> str:
 
 def alive(tags: Mapping[str, str]) -> bool:
     """Tells whether a process that a run's tags name still lives on this machine."""
-    pairs = (
-        ("provenance.pid", "provenance.process_start"),
-        ("provenance.recorder_pid", "provenance.recorder_start"),
-    )
-    for pid, start in pairs:
-        if pid not in tags:
-            continue
-        now = float(_start(int(tags[pid])))
-        if now and abs(now - float(tags.get(start, "0"))) <= _SAME_START_SECONDS:
+    for pid, start in (("pid", "process_start"), ("recorder_pid", "recorder_start")):
+        now = float(_start(int(tags.get(f"provenance.{pid}", "0"))))
+        then = float(tags.get(f"provenance.{start}", "0"))
+        if now and abs(now - then) <= _SAME_START_SECONDS:
             return True
     return False
 
@@ -74,17 +74,4 @@ def machine() -> str:
     for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         with contextlib.suppress(OSError):
             return identity.digest(Path(place).read_text().strip())[:12]
-    import uuid
-
     return identity.digest(uuid.getnode())[:12]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return (revisions.git(root, *arguments) or b"").decode().strip()

@@ -3,33 +3,16 @@
 import contextlib
 import subprocess
 from pathlib import Path
-from typing import Protocol
 
 from headstart.core import artefacts
 from headstart.core.errors import UserError
-
-
-class Files(Protocol):
-    """The files of one state of the project."""
-
-    name: str
-    held_to_schema: bool
-    """Whether the parameters must be ones that today's library takes."""
-
-    def read(self, path: str) -> bytes | None:
-        """Returns the content of a file, None where there is none."""
-
-    def md5(self, path: str) -> str | None:
-        """Returns the hash of a file that lies there, None where there is none."""
-
-    def names(self, folder: str) -> list[str]:
-        """Returns the paths of the files right in `folder`, sorted."""
 
 
 class Workspace:
     """The files as they lie on disk under `root`."""
 
     held_to_schema = True
+    """Whether the parameters must be ones that today's library takes."""
 
     def __init__(self, root: Path) -> None:
         self.name = str(root)
@@ -75,11 +58,9 @@ class Revision:
             )
         self.name = rev
         self.commit = commit.decode().strip()
-        heads = (f"refs/heads/{rev}", f"refs/remotes/{rev}")
-        known = any(
-            git(root, "show-ref", "--verify", "--quiet", head) is not None for head in heads
-        )
-        self.branch = rev if known else ""
+        full = (git(root, "rev-parse", "--symbolic-full-name", rev) or b"").decode().strip()
+        named = full.startswith(("refs/heads/", "refs/remotes/"))
+        self.branch = full.split("/", 2)[2] if named else ""
 
     def read(self, path: str) -> bytes | None:
         """Returns the content of a file, None where there is none."""
@@ -93,6 +74,9 @@ class Revision:
         """Returns the paths of the files right in `folder`, sorted."""
         listed = git(self._root, "ls-tree", "-z", "--name-only", self.commit, f"{folder}/")
         return sorted(name for name in (listed or b"").decode().split("\0") if name)
+
+
+Files = Workspace | Revision
 
 
 def revisions(root: Path) -> list[Revision]:
@@ -117,14 +101,9 @@ def revisions(root: Path) -> list[Revision]:
 
 def git(root: Path, *arguments: str) -> bytes | None:
     """Returns what a git command prints, None where it fails or git is missing."""
+    command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=60,
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return None if done.returncode else done.stdout

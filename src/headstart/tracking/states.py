@@ -39,11 +39,11 @@ def read(files: Files, *, finished: bool) -> State:
     Raises:
         UserError: There is no complete result, or its parts belong to different runs.
     """
-    lock = _lock(files)
+    lock = _yaml(files, "dvc.lock").get("stages", {}) if files.read("dvc.lock") else {}
     if files.held_to_schema:
         reading.parse(_text(files, _PARAMS), f"{files.name}: {_PARAMS}")
     values = _yaml(files, _PARAMS)
-    trainings = {}
+    trainings: dict[str, TrainingRun] = {}
     used: dict[str, Any] = {}
     by_hand = False
     for stage in STAGES.values():
@@ -59,12 +59,9 @@ def read(files: Files, *, finished: bool) -> State:
         elif lying:
             by_hand, used_here, data, model = True, {}, _hashes(stage, files), lying
         else:
-            raise UserError(f"{files.name}: no {stage.model} and none in dvc.lock; run `dvc repro`")
+            raise _incomplete(files, f"no {stage.model} and none in dvc.lock")
         if missing := [path for path in stage.data if path not in data]:
-            raise UserError(
-                f"{files.name}: dvc.lock names no hash for {missing[0]} under {stage.name}; "
-                "run `dvc repro`"
-            )
+            raise _incomplete(files, f"dvc.lock names no hash for {missing[0]} under {stage.name}")
         used |= used_here
         try:
             acting = past.acting(stage.name, _with(values, used_here))
@@ -95,25 +92,21 @@ def _belong_together(
 ) -> None:
     entry = lock.get("evaluate")
     if entry is None:
-        raise UserError(f"{files.name}: dvc.lock knows no evaluate stage; run `dvc repro`")
+        raise _incomplete(files, "dvc.lock knows no evaluate stage")
     judged = _md5s(entry.get("deps"))
     for training in trainings.values():
         path = training.stage.model
         if judged.get(path, training.model) != training.model:
-            raise UserError(
-                f"{files.name}: {_METRICS} was made from another {path} than dvc.lock names "
-                f"under {training.stage.name}; run `dvc repro`"
-            )
+            made = f"{_METRICS} was made from another {path} than dvc.lock names under"
+            raise _incomplete(files, f"{made} {training.stage.name}")
     content = files.read(_METRICS)
     named = _md5s(entry.get("outs")).get(_METRICS)
-    if content is not None and named not in (None, _md5(content)):
-        raise UserError(
-            f"{files.name}: {_METRICS} is not the one that dvc.lock names; run `dvc repro`"
-        )
+    if content and named not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
+        raise _incomplete(files, f"{_METRICS} is not the one that dvc.lock names")
 
 
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def _incomplete(files: Files, what: str) -> UserError:
+    return UserError(f"{files.name}: {what}; run `dvc repro`")
 
 
 def _hashes(stage: Stage, files: Files) -> dict[str, str]:
@@ -141,12 +134,6 @@ def _yaml(files: Files, path: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _lock(files: Files) -> dict[str, Any]:
-    if files.read("dvc.lock") is None:
-        return {}
-    return dict(_yaml(files, "dvc.lock").get("stages", {}))
-
-
 def _with(values: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the parameters with those put in their place that a stage has used."""
     changed = dict(values)
@@ -164,7 +151,7 @@ def _metrics(files: Files) -> dict[str, Any]:
     try:
         return dict(json.loads(_text(files, _METRICS)))
     except (TypeError, ValueError) as error:
-        raise UserError(f"{files.name}: {_METRICS}: {error}; run `dvc repro`") from error
+        raise _incomplete(files, f"{_METRICS}: {error}") from error
 
 
 def _histories(
@@ -177,11 +164,9 @@ def _histories(
             numbers = {k: float(v) for k, v in row.items() if v and k != "arm"}
             histories.setdefault(row["arm"], []).append(numbers)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{files.name}: {_HISTORY}: {error}; run `dvc repro`") from error
+        raise _incomplete(files, f"{_HISTORY}: {error}") from error
     for training in trainings.values():
         # A source network from elsewhere was not trained here.
         if training.stage.arm not in histories and not training.acting.get("from"):
-            raise UserError(
-                f"{files.name}: {_HISTORY} has no rows of {training.stage.arm}; run `dvc repro`"
-            )
+            raise _incomplete(files, f"{_HISTORY} has no rows of {training.stage.arm}")
     return histories
