@@ -86,7 +86,7 @@ def checkout(folder: Path, raw: Path) -> None:
 def edit(folder: Path, learning_rate: float) -> None:
     """Gives the transfer a learning rate of its own."""
     path = folder / "params.yaml"
-    values = {"transfer.overrides": f"{{learning_rate: {learning_rate}}}"}
+    values = {"transfer.overrides.learning_rate": str(learning_rate)}
     path.write_text(yaml_text.edited(path.read_text(), values))
 
 

@@ -124,12 +124,12 @@ def test_update_of_headstart_reruns_what_it_changes(project: Installed) -> None:
         graft.write_text(f"{before}\nNEW = 1\n")
         # DVC alone sees no update; a stage that it runs all the same does.
         assert executed(project.run("dvc", "repro")) == []
-        edit_params(project.root / "params.yaml", {"transfer.overrides": "{epochs: 3}"})
+        edit_params(project.root / "params.yaml", {"transfer.overrides.epochs": "3"})
         printed = project.run("dvc", "repro", status=255, PATH=f"{project.environment}/bin:/bin")
         assert "error: headstart.lock: was written by another headstart (0.1.0)" in printed
         assert "start the pipeline with `headstart run`" in printed
         assert "Traceback" not in printed
-        edit_params(project.root / "params.yaml", {"transfer.overrides": "{}"})
+        edit_params(project.root / "params.yaml", {"transfer.overrides.epochs": "null"})
         assert executed(project.run("headstart", "run")) == ["transfer"]
         assert "headstart.lock" in project.run("git", "status", "--porcelain")
     finally:
