@@ -5,10 +5,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from headstart.data import catalogue, digits, own, selection, tasks
 from headstart.judging import cost
 from headstart.params import networks, reading, sections
 from headstart.project import cache
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 # Measured on two cores: to start a stage with TensorFlow, an update, and a forward-backward's
 # arithmetic. The sum tells minutes from hours, not more.
@@ -36,7 +39,9 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def attempt(self, function: Any, *arguments: Any, **options: Any) -> Any:
+    def attempt(
+        self, function: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs
+    ) -> Made | None:
         """Returns what `function` does; what it refuses becomes a problem and None."""
         try:
             with located("params.yaml: "):
@@ -193,15 +198,15 @@ def _trainings(
         report.lines.append(f"source network: {adopted}; what it cost is unknown")
     for name in filter(works.__contains__, layers):
         work = works[name]
-        how = f" ({settings.transfer.strategy.words})" if name == "transfer" else ""
+        how = f"; {settings.transfer.strategy.words}" if name == "transfer" else ""
         if not layers[name]:
-            report.lines.append(f"{name}{how}: {work.updates:,} updates on top of {adopted}")
+            report.lines.append(f"{name}: {work.updates:,} updates on top of {adopted}{how}")
             continue
         _, trained = work.phases[-1].parts(layers[name])
         report.lines.append(
-            f"{name}{how}: {sum(layer.parameters for layer in trained):,} trainable of "
+            f"{name}: {sum(layer.parameters for layer in trained):,} trainable of "
             f"{sum(layer.parameters for layer in layers[name]):,} parameters, "
-            f"{work.updates:,} updates"
+            f"{work.updates:,} updates{how}"
         )
     seconds = (
         _STAGES_WITH_TENSORFLOW * _STAGE_SECONDS
