@@ -15,7 +15,8 @@ from projects import ROOT
 
 from headstart.core.errors import UserError
 from headstart.judging.verdict import BASELINE_BETTER, INVALID, TRANSFER_BETTER
-from headstart.reporting import study_figures, study_page, study_tables, style
+from headstart.reporting import study_figures, study_tables, style
+from headstart.reporting.page import from_markdown
 from headstart.reporting.study_tables import CellRow, DerivedRow, SummaryRow, VerdictRow
 from headstart.study import cells_table, claims, derived_table, outputs, parameters
 from headstart.study.plan import Row
@@ -207,7 +208,7 @@ def test_page_as_html_needs_no_other_file_and_takes_no_html_from_names(
     folder = shutil.copytree(written / "metrics/study/grid", tmp_path / "grid")
     page = outputs.write_page(folder, STUDY.statistics)
     page.write_text(page.read_text() + "\n<script>alert(1)</script>\n")
-    study_page.write(tmp_path / "study.html", page)
+    from_markdown(tmp_path / "study.html", page)
     html = (tmp_path / "study.html").read_text()
     assert html.count('src="data:image/png;base64,') == len(list(folder.glob("*.png")))
     assert "<table>" in html

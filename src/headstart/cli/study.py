@@ -36,13 +36,13 @@ def page(section: Section = "grid") -> None:
     The same page as HTML, in one file, goes to reports/study-SECTION.html.
     """
     with reported():
-        from headstart.reporting import study_page
+        from headstart.reporting.page import from_markdown
         from headstart.study import outputs, parameters, stage
 
         settings = parameters.load(stage.PARAMETERS).statistics
         page = outputs.write_page(stage.METRICS / _known(section), settings)
         html = Path(f"reports/study-{section}.html")
-        study_page.write(html, page)
+        from_markdown(html, page)
         typer.echo(f"{page}\n{html}")
 
 

@@ -1,13 +1,14 @@
-"""The report as one HTML page that needs nothing else."""
+"""The report, and the study's page, as one HTML file that needs nothing else."""
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from headstart.core.nested import flat
 from headstart.judging.metrics import Outcome
 from headstart.reporting import render, words
-from headstart.reporting.style import Picture
+from headstart.reporting.style import Picture, data_uri
 
 
 def page(
@@ -22,17 +23,9 @@ def page(
 ) -> str:
     """Returns the report as one HTML page that needs no network, script or other file.
 
-    Everything is escaped. The same arguments give the same page: hand in no clock time,
-    commit or machine name.
-
-    Args:
-        outcome: The record and what is told beside it.
-        taught: What the source network was trained on.
-        classes: Names of the target classes.
-        pictures: As `figures.draw` returns them.
-        parameters: What params.yaml holds; nested keys are joined by dots.
-        hashes: By file.
-        commands: That make all this again, a line each.
+    Everything is escaped. The same arguments give the same page: hand in no clock time, commit
+    or machine name. `taught` is what the source network was trained on; nested keys of
+    `parameters` are joined by dots; `hashes` are by file; `commands` make all this again.
     """
     comparison = outcome.record.comparison
     return render.text(
@@ -55,3 +48,25 @@ def page(
         hashes=list(hashes.items()),
         commands="\n".join(commands),
     )
+
+
+def from_markdown(path: Path, source: Path) -> None:
+    """Writes the Markdown file `source` as HTML to `path`, its pictures inside.
+
+    Raw HTML in the Markdown is escaped: class names are the user's.
+    """
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(source.read_text(encoding="utf-8"))
+    for token in (child for block in tokens for child in block.children or []):
+        if token.type == "image":
+            png = (source.parent / str(token.attrs["src"])).read_bytes()
+            token.attrs["src"] = data_uri(png)
+    headings = (tokens[at + 1].content for at, token in enumerate(tokens) if token.tag == "h1")
+    options: Any = reader.options
+    # The renderer has escaped what it was given.
+    body = Markup(reader.renderer.render(tokens, options, {}))  # noqa: S704
+    title = next(headings, "study")
+    render.write(path, render.text("study.html", title=title, body=body))

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,15 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito, as in the pipeline's figures; markers tell arms apart without colour.
-_LOOKS = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#7F7F7F", "x"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "P"),
-)
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F", "#E69F00", "#56B4E9")
+_MARKERS = "os^DxvP"
 # More panels than this are no picture any more.
 _MOST_ROWS = 24
 
@@ -35,11 +28,10 @@ def label_efficiency(summary: Rows) -> "Figure":
     """Returns accuracy by label budget with bands (t intervals over seeds), a panel a setting."""
 
     def draw(axes: "Axes", rows: Rows) -> None:
-        for arm, own in _by_arm(rows):
-            colour, marker = looks(arm)
-            labels, low, high = (_column(own, name) for name in ("labels", "low", "high"))
-            axes.plot(labels, _column(own, "mean"), color=colour, marker=marker, ms=4, label=arm)
-            axes.fill_between(labels, low, high, color=colour, alpha=0.15, lw=0)
+        for arm, own, look in _by_arm(rows):
+            labels, mean, low, high = _columns(own, "labels", "mean", "low", "high")
+            axes.plot(labels, mean, **look, label=arm)
+            axes.fill_between(labels, low, high, color=look["color"], alpha=0.15, lw=0)
         axes.set_ylabel("accuracy")
 
     return _panels(summary, draw)
@@ -49,24 +41,14 @@ def paired_differences(summary: Rows) -> "Figure":
     """Returns the mean paired gain over the baseline with intervals and a zero line."""
 
     def draw(axes: "Axes", rows: Rows) -> None:
-        arms = [(arm, own) for arm, own in _by_arm(rows) if arm != BASELINE]
+        arms = [drawn for drawn in _by_arm(rows) if drawn[0] != BASELINE]
         axes.axhline(0, color=looks(BASELINE)[0], lw=1.2, label=BASELINE)
-        for number, (arm, own) in enumerate(arms):
-            colour, marker = looks(arm)
+        for number, (arm, own, look) in enumerate(arms):
             # Side by side on the logarithmic axis.
             offset = 1.06 ** (number - (len(arms) - 1) / 2)
-            gains, low, high = (_column(own, name) for name in ("gain", "gain_low", "gain_high"))
-            axes.errorbar(
-                _column(own, "labels") * offset,
-                gains,
-                yerr=np.nan_to_num([gains - low, high - gains]),
-                color=colour,
-                marker=marker,
-                ms=4,
-                lw=1,
-                capsize=2,
-                label=arm,
-            )
+            labels, gains, low, high = _columns(own, "labels", "gain", "gain_low", "gain_high")
+            spread = np.nan_to_num([gains - low, high - gains])
+            axes.errorbar(labels * offset, gains, yerr=spread, **look, lw=1, capsize=2, label=arm)
         axes.set_ylabel("gain in accuracy")
 
     return _panels(summary, draw)
@@ -76,21 +58,12 @@ def cost_and_accuracy(summary: Rows) -> "Figure":
     """Returns mean accuracy by operations; dotted, with the source's training added."""
 
     def draw(axes: "Axes", rows: Rows) -> None:
-        for arm, own in _by_arm(rows):
-            colour, marker = looks(arm)
-            alone, means = _column(own, "flops"), _column(own, "mean")
-            axes.plot(alone, means, color=colour, marker=marker, ms=4, label=arm)
+        for arm, own, look in _by_arm(rows):
+            alone, means, source = _columns(own, "flops", "mean", "source_flops")
+            axes.plot(alone, means, **look, label=arm)
             if ARMS[arm].from_source:
-                axes.plot(
-                    alone + _column(own, "source_flops"),
-                    means,
-                    ":",
-                    color=colour,
-                    marker=marker,
-                    mfc="none",
-                    ms=4,
-                    label=f"{arm}, with the source",
-                )
+                label = f"{arm}, with the source"
+                axes.plot(alone + source, means, ":", **look, mfc="none", label=label)
         axes.set(ylabel="accuracy", xlabel="operations a training (FLOPs)")
 
     return _panels(summary, draw, labels=False)
@@ -134,7 +107,8 @@ def pairs(summary: Rows, *, arm: str, labels: int) -> "Figure":
 
 def looks(arm: str) -> tuple[str, str]:
     """Returns the colour and the marker of an arm, by its place in the table of strategies."""
-    return _LOOKS[list(ARMS).index(arm) % len(_LOOKS)]
+    place = list(ARMS).index(arm) % len(_COLOURS)
+    return _COLOURS[place], _MARKERS[place]
 
 
 def _panels(
@@ -150,10 +124,9 @@ def _panels(
         ):
             own = [row for row in summary if row.setting == (task, shift, network, training)]
             axes.set_xscale("log")
-            if labels:
-                axes.set_xlabel("labels")
             draw(axes, own)
             if labels:
+                axes.set_xlabel("labels")
                 budgets = sorted({row.labels for row in own})
                 axes.set_xticks(budgets, [str(budget) for budget in budgets], size=8)
                 axes.minorticks_off()
@@ -165,10 +138,12 @@ def _panels(
     return figure
 
 
-def _by_arm(rows: Rows) -> Iterator[tuple[str, Rows]]:
+def _by_arm(rows: Rows) -> Iterator[tuple[str, Rows, dict[str, Any]]]:
+    """Yields each arm with its rows by labels, and what sets its lines apart."""
     for arm in dict.fromkeys(row.arm for row in rows):
-        yield arm, sorted((row for row in rows if row.arm == arm), key=lambda row: row.labels)
+        own = sorted((row for row in rows if row.arm == arm), key=lambda row: row.labels)
+        yield arm, own, dict(zip(("color", "marker"), looks(arm), strict=True), ms=4)
 
 
-def _column(rows: Rows, name: str) -> np.ndarray:
-    return np.array([getattr(row, name) for row in rows], dtype=np.float64)
+def _columns(rows: Rows, *names: str) -> np.ndarray:
+    return np.array([[getattr(row, name) for row in rows] for name in names], dtype=np.float64)

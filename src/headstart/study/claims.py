@@ -47,8 +47,7 @@ def write(path: Path, folder: Path, grid: Grid, settings: Statistics) -> None:
         claimed_gain=_CLAIMED_GAIN,
         vastly=_VASTLY,
         much=_MUCH,
-        gains=_gains(summary),
-        costs=_costs(summary),
+        as_the_notebook=_as_the_notebook(summary),
         kinds=kinds,
         kinds_answer=_kinds_answer(kinds),
         overall=overall,
@@ -73,47 +72,29 @@ def overall(judgements: Sequence[str]) -> str:
     return NOT_SUPPORTED if NOT_SUPPORTED in judgements else UNDETERMINED
 
 
-def _gains(summary: Sequence[SummaryRow]) -> list[dict[str, Any]]:
-    """Returns the first claim's cases: the notebook's setting with all labels, by task."""
-    return [
-        {
-            "row": row,
-            "base": base,
-            "judgement": judged(row.gain_low, row.gain_high, wanted=_CLAIMED_GAIN),
-        }
-        for row, base in _as_the_notebook(summary)
-        if row.network == "mlp"
-    ]
+def _as_the_notebook(summary: Sequence[SummaryRow]) -> list[dict[str, Any]]:
+    """Returns frozen transfer against its baseline with all labels, unshifted, in 5 epochs.
 
-
-def _costs(summary: Sequence[SummaryRow]) -> list[dict[str, Any]]:
-    """Returns the second claim's cases: how many times the baseline's cost is transfer's."""
-    return [
-        {
-            "row": row,
-            "base": base,
-            "weights": base.trainable_parameters / row.trainable_parameters,
-            "once": base.flops / row.flops,
-            "notebook": base.flops / row.flops_as_notebook,
-            "source": base.flops / (row.flops + row.source_flops),
-        }
-        for row, base in _as_the_notebook(summary)
-    ]
-
-
-def _as_the_notebook(summary: Sequence[SummaryRow]) -> list[tuple[SummaryRow, SummaryRow]]:
-    """Returns frozen transfer and its baseline with all labels, unshifted, in 5 epochs."""
+    With the first claim's judgement, and for the second the baseline's cost in transfer's.
+    """
     rows = {(row.setting, row.labels, row.arm): row for row in summary}
-    most = {
-        task: max(row.labels for row in summary if row.task == task)
-        for task in {row.task for row in summary}
-    }
-    return [
-        (row, rows[row.setting, row.labels, BASELINE])
-        for row in summary
-        if (row.arm, row.shift, row.training) == (_FROZEN, 0, _NOTEBOOK)
-        and row.labels == most[row.task]
-    ]
+    most = {row.task: row.labels for row in sorted(summary, key=lambda row: row.labels)}
+    cases = []
+    for (setting, labels, arm), row in rows.items():
+        if (arm, row.shift, row.training, labels) == (_FROZEN, 0, _NOTEBOOK, most[row.task]):
+            base = rows[setting, labels, BASELINE]
+            cases.append(
+                {
+                    "row": row,
+                    "base": base,
+                    "judgement": judged(row.gain_low, row.gain_high, wanted=_CLAIMED_GAIN),
+                    "weights": base.trainable_parameters / row.trainable_parameters,
+                    "once": base.flops / row.flops,
+                    "notebook": base.flops / row.flops_as_notebook,
+                    "source": base.flops / (row.flops + row.source_flops),
+                }
+            )
+    return cases
 
 
 def _kinds(cells: Sequence[CellRow], *, confidence: float) -> list[dict[str, Any]]:
@@ -121,26 +102,19 @@ def _kinds(cells: Sequence[CellRow], *, confidence: float) -> list[dict[str, Any
 
     Cases of one kind of network only are left out.
     """
-    accuracies: dict[tuple[Setting, int, str], dict[int, float]] = {}
-    for cell in cells:
-        place = cell.setting, cell.labels, cell.arm
-        accuracies.setdefault(place, {})[cell.seed] = cell.accuracy
-    seeds = sorted({cell.seed for cell in cells})
+    accuracies = {(row.setting, row.labels, row.seed, row.arm): row.accuracy for row in cells}
+    seeds = sorted({row.seed for row in cells})
 
-    def gain(setting: Setting, labels: int, network: str) -> np.ndarray:
-        arm, base = (
-            np.array(
-                [accuracies[setting._replace(network=network), labels, name][s] for s in seeds]
-            )
-            for name in (_FROZEN, BASELINE)
-        )
-        return arm - base
+    def gains(setting: Setting, labels: int) -> np.ndarray:
+        places = [(setting, labels, seed) for seed in seeds]
+        return np.array([accuracies[*at, _FROZEN] - accuracies[*at, BASELINE] for at in places])
 
-    places = dict.fromkeys((cell.setting._replace(network=""), cell.labels) for cell in cells)
     cases = []
-    for setting, labels in places:
+    for setting, labels in dict.fromkeys(
+        (row.setting._replace(network=""), row.labels) for row in cells
+    ):
         try:
-            mlp, cnn = (gain(setting, labels, network) for network in ("mlp", "cnn"))
+            mlp, cnn = (gains(setting._replace(network=kind), labels) for kind in ("mlp", "cnn"))
         except KeyError:
             continue
         low, high = map(float, statistics.t_interval(cnn - mlp, confidence=confidence))
@@ -148,11 +122,7 @@ def _kinds(cells: Sequence[CellRow], *, confidence: float) -> list[dict[str, Any
             {
                 "setting": setting,
                 "labels": labels,
-                "mlp": mlp.mean(),
-                "cnn": cnn.mean(),
-                "difference": (cnn - mlp).mean(),
-                "low": low,
-                "high": high,
+                "gains": (mlp.mean(), cnn.mean(), (cnn - mlp).mean(), low, high),
                 "judgement": judged(low, high, wanted=_MUCH),
             }
         )
@@ -160,13 +130,11 @@ def _kinds(cells: Sequence[CellRow], *, confidence: float) -> list[dict[str, Any
 
 
 def _kinds_answer(cases: Sequence[dict[str, Any]]) -> str:
-    by_shift: dict[int, list[str]] = {}
-    for case in cases:
-        by_shift.setdefault(case["setting"].shift, []).append(case["judgement"])
-    words = (SUPPORTED, NOT_SUPPORTED, UNDETERMINED)
     answers = []
-    for shift, judgements in sorted(by_shift.items()):
+    for shift in sorted({case["setting"].shift for case in cases}):
+        own = [case["judgement"] for case in cases if case["setting"].shift == shift]
         where = f"shifted by up to {shift}" if shift else "where images stay"
-        counts = ", ".join(f"{word} in {judgements.count(word)}" for word in words)
-        answers.append(f"{overall(judgements)} {where} ({counts} of {len(judgements)} cases)")
+        words = (SUPPORTED, NOT_SUPPORTED, UNDETERMINED)
+        counts = ", ".join(f"{word} in {own.count(word)}" for word in words)
+        answers.append(f"{overall(own)} {where} ({counts} of {len(own)} cases)")
     return "; ".join(answers) or f"{UNDETERMINED}: one kind of network only"

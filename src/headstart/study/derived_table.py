@@ -30,10 +30,10 @@ def verdict_rows(
     """Returns the rows of verdicts.csv: an arm and a range of neighbouring budgets each."""
     rows = []
     for setting, arms in curves.items():
-        by_arm: dict[str, list[SummaryRow]] = {arm: [] for arm in arms}
-        for row in summary:
-            if row.setting == setting:
-                by_arm[row.arm].append(row)
+        by_arm = {
+            arm: [row for row in summary if (row.setting, row.arm) == (setting, arm)]
+            for arm in arms
+        }
         base = by_arm.pop(BASELINE)
         for arm, own in by_arm.items():
             verdicts = [

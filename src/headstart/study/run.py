@@ -12,10 +12,12 @@ from headstart.core.errors import UserError
 from headstart.data import tasks
 from headstart.study import plan, prepare, store
 from headstart.study.cells_table import Cells
-from headstart.study.progress import Progress, in_a_line
 
 if TYPE_CHECKING:
     from headstart.study.cells import Bench, Weights
+
+# How often progress is told, in seconds.
+_SECONDS_BETWEEN = 5.0
 
 Say = Callable[[str], None]
 Arrays = dict[str, np.ndarray]
@@ -72,19 +74,19 @@ class Runner:
             f"{self.prepared.cells} trainings in {len(groups)} groups, {len(kept)} done already"
         )
         failures: dict[str, Exception] = {}
-        progress = Progress(self.say, self._efforts(missing))
+        progress = _Progress(self.say, self._efforts(missing))
         for group, outcome in self.engine(self, missing):
             if isinstance(outcome, Exception):
                 # Told at once when it is new; all are listed at the end.
                 if str(outcome) not in map(str, failures.values()):
-                    self.say(f"failed: {group.name}: {in_a_line(outcome)}")
+                    self.say(f"failed: {group.name}: {_in_a_line(outcome)}")
                 failures[group.name] = outcome
             else:
                 self.store.keep(self.key(group), outcome)
                 kept[group.name] = outcome
             progress.advance(group.name)
         if failures:
-            listed = [f"{name}: {in_a_line(error)}" for name, error in failures.items()]
+            listed = [f"{name}: {_in_a_line(error)}" for name, error in failures.items()]
             raise UserError(
                 f"{len(failures)} of {len(groups)} groups are missing, the others are done and "
                 "kept; mend the cause and run the command again:\n  " + "\n  ".join(listed)
@@ -225,3 +227,39 @@ def collect(prepared: prepare.Prepared, kept: Mapping[str, Arrays]) -> list[Cell
             )
         )
     return cells
+
+
+class _Progress:
+    """Tells how much is done, and the time left by the work that is left."""
+
+    def __init__(self, say: Say, efforts: Mapping[str, float]) -> None:
+        self._say = say
+        self._left = dict(efforts)
+        self._groups, self._effort = len(efforts), sum(efforts.values())
+        self._began = self._last_line = time.monotonic()
+
+    def advance(self, name: str) -> None:
+        """Counts the group `name` as done."""
+        del self._left[name]
+        now = time.monotonic()
+        if now - self._last_line < _SECONDS_BETWEEN and self._left:
+            return
+        self._last_line = now
+        left = sum(self._left.values())
+        seconds = (now - self._began) * left / (self._effort - left)
+        self._say(
+            f"{self._groups - len(self._left)} of {self._groups} groups, "
+            f"{_clock(now - self._began)} gone, {_clock(seconds)} left; {name}"
+        )
+
+
+def _in_a_line(error: Exception) -> str:
+    """Returns the kind of error and its first line; the last where TensorFlow only opens there."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    line = lines[-1] if lines[0].endswith(":") else lines[0]
+    return f"{type(error).__name__}: {line[:200]}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
