@@ -44,6 +44,13 @@ def counted(
     channels: int,
 ) -> Survey:
     """Returns the survey of data whose labels (n,) are known, by raw part."""
-    counts = {part: np.bincount(of, minlength=len(classes)).tolist() for part, of in labels.items()}
-    totals = {part: sum(count) for part, count in counts.items()}
-    return Survey(classes, totals, counts, sizes, channels)
+    return Survey(
+        classes,
+        {part: len(numbers) for part, numbers in labels.items()},
+        {
+            part: np.bincount(numbers, minlength=len(classes)).tolist()
+            for part, numbers in labels.items()
+        },
+        sizes,
+        channels,
+    )

@@ -109,15 +109,25 @@ class Cnn(Section):
         if len(image_shape) == 2:
             shape = (height, width, channels)
             yield Layer("Reshape", "channel", shape, {"target_shape": shape})
-        common = {"kernel_size": 3, "padding": "same", "activation": self.activation}
         for number, filters in enumerate(self.filters, start=1):
-            shape = (height, width, filters)
             kernel = 9 * channels * filters
-            flops = 2 * kernel * height * width
-            options = {"filters": filters, **common}
-            yield Layer("Conv2D", f"conv_{number}", shape, options, kernel + filters, flops)
-            height, width, channels = shape = (height // 2, width // 2, filters)
-            yield Layer("MaxPooling2D", f"pool_{number}", shape, {"pool_size": 2})
+            yield Layer(
+                "Conv2D",
+                f"conv_{number}",
+                (height, width, filters),
+                {
+                    "filters": filters,
+                    "kernel_size": 3,
+                    "padding": "same",
+                    "activation": self.activation,
+                },
+                parameters=kernel + filters,
+                flops=2 * kernel * height * width,
+            )
+            height, width, channels = height // 2, width // 2, filters
+            yield Layer(
+                "MaxPooling2D", f"pool_{number}", (height, width, channels), {"pool_size": 2}
+            )
         yield from _dense_layers((height, width, channels), self.dense, self.activation)
 
 

@@ -138,13 +138,17 @@ class Params(Section):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def _values_fit_each_other(self) -> Self:
+    def _output_fits_the_task(self) -> Self:
         if self.train_b.output_activation == "sigmoid" and len(self.tasks.target_classes) > 2:
             raise Refused(
                 "train_b.output_activation",
                 "sigmoid",
                 "auto or softmax, since tasks.target_classes names three or more classes",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _source_network_comes_from_somewhere(self) -> Self:
         adopted = self.source_training.from_ is not None
         if adopted and not self.transfer.strategy.from_source:
             others = ", ".join(row.name for row in STRATEGIES.values() if row.from_source)
@@ -154,7 +158,7 @@ class Params(Section):
                 f"{others} with source_training.from: it is the control for a source network "
                 "that was trained here",
             )
-        if self.tasks.source_classes == "none" and not adopted:
+        if self.tasks.source_classes == "none" and self.source_training.from_ is None:
             raise Refused(
                 "tasks.source_classes",
                 "none",
@@ -183,8 +187,10 @@ class Params(Section):
     @property
     def arms(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What has to be equal in baseline and transfer for a fair comparison, by setting."""
-        baseline = self.baseline_training.model_dump()
-        transfer = self.transfer_training.model_dump()
+        baseline, transfer = (
+            self.baseline_training.model_dump(),
+            self.transfer_training.model_dump(),
+        )
         if self.transfer.strategy.two_phases:
             key = "learning_rate after unfreezing"
             baseline[key] = baseline["learning_rate"]
