@@ -3,17 +3,20 @@
 A project of `headstart init` has no copy of the library, and DVC passes over a stage whose declared
 dependencies are as they were. So each stage depends on its line here. A checkout has no such file:
 its stages depend on the folders of the library themselves.
+
+The project's scripts in stages/ are copies. Those that nobody has edited follow an update.
 """
 
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from headstart.core import code
 from headstart.core.artefacts import replacing
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, warn
 from headstart.params import yaml_text
 
 FILE = "headstart.lock"
@@ -23,15 +26,33 @@ _HEAD = """\
 """
 
 
+def template() -> Path:
+    """Returns the folder with headstart's own stages/ and dvc.yaml: the wheel's, or the checkout's.
+
+    Raises:
+        UserError: The installation lacks them.
+    """
+    here = Path(__file__).resolve().parent
+    for folder in (here / "template", here.parents[2]):
+        if (folder / "stages/evaluate.py").is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise UserError(f"{here}: this installation lacks its stages; install headstart again")
+
+
 def write(root: Path) -> None:
-    """Brings the headstart.lock of the project at `root` up to date, where it is to have one."""
+    """Brings headstart.lock and the scripts of the project at `root` up to date.
+
+    A checkout of headstart has no lock and is left alone. A script that was edited here stays, with
+    a warning where headstart's own is another.
+    """
     if (root / "src/headstart").is_dir():
         return
-    scripts = sorted(path for path in (root / "stages").glob("*.py") if path.name[0] != "_")
-    version = importlib.metadata.version("headstart")
-    lines = [f"version: '{version}'", *(f"{k}: '{v}'" for k, v in _digests(scripts).items())]
-    text = _HEAD + "\n".join(lines) + "\n"
     path = root / FILE
+    originals = _update_scripts(root, _locked(path).get("scripts") or {})
+    scripts = sorted(path for path in (root / "stages").glob("*.py") if path.name[0] != "_")
+    lines = {"version": importlib.metadata.version("headstart"), **_digests(scripts)}
+    text = _HEAD + "".join(f"{key}: '{value}'\n" for key, value in lines.items())
+    text += "scripts:\n" + "".join(f"  {name}: '{sha}'\n" for name, sha in originals.items())
     # Unchanged it keeps its date, and DVC need not look into it.
     if not (path.is_file() and path.read_text(encoding="utf-8") == text):
         with replacing(path) as part:
@@ -44,15 +65,46 @@ def verify(root: Path, script: Path) -> None:
     Raises:
         UserError: It tells another headstart, whose results DVC would take for those of this one.
     """
-    path = root / FILE
-    if not path.is_file():
-        return
-    locked = yaml_text.parameters(path.read_text(encoding="utf-8"), FILE) or {}
-    if locked.get(script.stem) != _digests([script])[script.stem]:
+    locked = _locked(root / FILE)
+    if locked and locked.get(script.stem) != _digests([script])[script.stem]:
         raise UserError(
             f"{FILE}: was written by another headstart ({locked.get('version')}) than the one that "
             "runs here; start the pipeline with `headstart run`, which writes it anew"
         )
+
+
+def _locked(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    return yaml_text.parameters(path.read_text(encoding="utf-8"), FILE) or {}
+
+
+def _update_scripts(root: Path, originals: Mapping[str, str]) -> dict[str, str]:
+    """Writes anew what nobody edited; returns the hashes of headstart's scripts that lie there.
+
+    Args:
+        root: The project.
+        originals: Hashes of the scripts as headstart wrote them last, by name.
+    """
+    hashes = {}
+    for ours in sorted((template() / "stages").glob("*.py")):
+        theirs, content = root / "stages" / ours.name, ours.read_bytes()
+        if not theirs.is_file():
+            continue
+        lying = hashlib.sha256(theirs.read_bytes()).hexdigest()
+        original = hashes[ours.name] = hashlib.sha256(content).hexdigest()
+        if lying == original:
+            continue
+        if lying == originals.get(ours.name):
+            with replacing(theirs) as part:
+                part.write_bytes(content)
+        else:
+            hashes[ours.name] = originals.get(ours.name, original)
+            warn(
+                f"stages/{ours.name}: was edited here and stays; that of the installed headstart "
+                f"is another, see {ours}"
+            )
+    return hashes
 
 
 def _digests(scripts: Sequence[Path]) -> dict[str, str]:

@@ -49,7 +49,7 @@ def write(
     Raises:
         UserError: The installation lacks its stages, or git or DVC refused.
     """
-    template = _template()
+    template = lock.template()
     _, ours = (template / "params.yaml").read_text(encoding="utf-8").split("\n", 1)
     files = {
         "params.yaml": f"{_PARAMETERS}\n{yaml_text.edited(ours, values)}",
@@ -78,15 +78,6 @@ def write(
                 shutil.copyfile(original, new / name)
         lock.write(new)
         _initialise(new, template, list(copies))
-
-
-def _template() -> Path:
-    """Returns the folder with the stages and dvc.yaml: the wheel's copy, or the checkout's own."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "template", here.parents[2]):
-        if (folder / "stages/evaluate.py").is_file() and (folder / "dvc.yaml").is_file():
-            return folder
-    raise UserError(f"{here}: this installation lacks its stages; install headstart again")
 
 
 def _pipeline(text: str, own: Sequence[str]) -> str:
