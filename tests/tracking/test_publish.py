@@ -240,7 +240,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def running(root: Path, pid: int, **changed: str) -> str:
     """Begins a training as if `pid` were its stage and its recorder."""
-    from headstart.tracking import labbook, provenance, revisions
+    from headstart.tracking import entries, labbook, provenance, revisions
 
     tags = provenance.provenance(root, revisions.Workspace(root)) | provenance.process(pid)
     tags |= {
@@ -250,7 +250,7 @@ def running(root: Path, pid: int, **changed: str) -> str:
     }
     tags |= {f"provenance.{key}": value for key, value in changed.items()}
     book = labbook.LabBook(tracking.address(root))
-    return book.begin(STAGES["train_a"], {"seed": 1}, {}, tags)
+    return book.begin(entries.unfinished(STAGES["train_a"], {"seed": 1}, {}), tags)
 
 
 def status(root: Path, run_id: str) -> str:

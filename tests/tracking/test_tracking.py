@@ -45,7 +45,7 @@ def record(root: Path, *messages: dict[str, Any]) -> None:
     }
     for message in (first, *messages):
         waiting.put(message)
-    publication.serve(waiting.get, waiting.get_nowait)
+    publication.serve(waiting)
 
 
 SENT = [{"do": "epoch", "numbers": numbers} for numbers in EPOCHS]
@@ -364,9 +364,10 @@ def test_processes_that_start_together_on_a_fresh_store_all_succeed(tmp_path: Pa
     code = f"""
 from headstart.core.runtime import quick_imports
 with quick_imports():
-    from headstart.tracking import identity, labbook
+    from headstart.tracking import entries, identity, labbook
 book = labbook.LabBook("sqlite:///{tmp_path}/mlflow.db")
-book.end(book.begin(identity.STAGES["train_a"], {{"seed": 1}}, {{}}, {{}}), "FINISHED")
+entry = entries.unfinished(identity.STAGES["train_a"], {{"seed": 1}}, {{}})
+book.end(book.begin(entry, {{}}), "FINISHED")
 """
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from headstart.core.errors import UserError, warn
 from headstart.core.masking import masked
 from headstart.core.runtime import quick_imports
+from headstart.tracking.last_publication import published
 from headstart.tracking.spawn import publisher, recorder, switched_on
 from headstart.tracking.store import address, project_root
 
@@ -75,10 +76,3 @@ def publish_study(root: Path, section: str) -> None:
     except UserError as error:
         again = f"headstart study publish --section {section}"
         warn(f"MLflow lacks this study: {error}; `{again}` sends it")
-
-
-def published(root: Path) -> bool:
-    """Tells, without importing MLflow, whether the store has the workspace as it is now."""
-    from headstart.tracking import last_publication
-
-    return last_publication.unchanged(root, uri=address(root))

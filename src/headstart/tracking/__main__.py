@@ -32,7 +32,7 @@ def main() -> None:
         with runtime.quick_imports():
             from headstart.tracking import publication
         say(imported=True)
-        say(done=publication.serve(messages.get, messages.get_nowait))
+        say(done=publication.serve(messages))
     except UserError as error:
         say(error=str(error))
     except Exception as error:

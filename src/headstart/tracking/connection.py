@@ -5,11 +5,9 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
 
 import filelock
 import mlflow
-import requests
 from mlflow.exceptions import MlflowException
 
 from headstart.core.masking import masked
@@ -38,10 +36,9 @@ class Connection:
             logging.getLogger(name).setLevel(logging.ERROR)
         self._uri = uri
         file = database(uri)
-        self._lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-        if file:
-            # Processes that meet on a fresh store break it, and sqlite knows one writer at a time.
-            self._lock = filelock.FileLock(f"{file}-lock", timeout=_LOCK_SECONDS)
+        # Processes that meet on a fresh store break it, and sqlite knows one writer at a time.
+        lock = filelock.FileLock(f"{file}-lock", timeout=_LOCK_SECONDS) if file else None
+        self._lock = lock or contextlib.nullcontext()
         with self.held():
             probe(uri, seconds=_PROBE_SECONDS)
             with quick_imports():
@@ -65,16 +62,12 @@ class Connection:
             raise StoreError(
                 f"{where} is locked by another process ({error.lock_file}) for {_LOCK_SECONDS} s"
             ) from error
-        except (MlflowException, requests.RequestException, OSError, sqlite3.Error) as error:
-            raise StoreError(f"{where} failed ({self._reason(error)})") from error
         except Exception as error:
-            # Slow to import, and loaded for databases alone.
+            # Slow to import, and MLflow itself loads it for databases alone.
             from sqlalchemy.exc import SQLAlchemyError
 
-            if not isinstance(error, SQLAlchemyError):
+            if not isinstance(error, MlflowException | OSError | sqlite3.Error | SQLAlchemyError):
                 raise
-            raise StoreError(f"{where} failed ({self._reason(error)})") from error
-
-    def _reason(self, error: Exception) -> str:
-        line = masked(" ".join(str(error).split()), address=self._uri)
-        return line if len(line) <= _REASON_LENGTH else f"{line[: _REASON_LENGTH - 3]}..."
+            line = masked(" ".join(str(error).split()), address=self._uri)
+            reason = line if len(line) <= _REASON_LENGTH else f"{line[: _REASON_LENGTH - 3]}..."
+            raise StoreError(f"{where} failed ({reason})") from error

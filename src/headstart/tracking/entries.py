@@ -55,13 +55,9 @@ def training(run: TrainingRun, epochs: Iterable[Mapping[str, float]] = ()) -> En
 
 
 def _training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
-    parts = [
-        stage.name,
-        acting.get("strategy") or acting.get("output_activation"),
-        f"{acting.get('optimizer')} {acting.get('learning_rate')}",
-        f"{acting.get('epochs')} epochs",
-        f"seed {acting.get('seed')}",
-    ]
+    how = acting.get("strategy") or acting.get("output_activation")
+    rate = f"{acting.get('optimizer')} {acting.get('learning_rate')}"
+    parts = [stage.name, how, rate, f"{acting.get('epochs')} epochs", f"seed {acting.get('seed')}"]
     return " · ".join(part for part in parts if part)
 
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from headstart.tracking import entries, private
 from headstart.tracking.connection import Connection
 from headstart.tracking.entries import NOTE, Entry
-from headstart.tracking.identity import Stage, State, TrainingRun
+from headstart.tracking.identity import State, TrainingRun
 from headstart.tracking.provenance import alive, machine, process
 from headstart.tracking.store import EXPERIMENT, artefacts, database
 
@@ -75,16 +75,24 @@ class LabBook:
 
     # Trainings as they happen.
 
-    def begin(
-        self,
-        stage: Stage,
-        acting: Mapping[str, Any],
-        data: Mapping[str, str],
-        tags: Mapping[str, str],
-    ) -> str:
-        """Returns the id of a new run of `stage` that shows itself as running."""
+    def begin(self, entry: Entry, tags: Mapping[str, str]) -> str:
+        """Returns the id of a new run that shows itself as running."""
         with self._store.held():
-            return self._begin(entries.unfinished(stage, acting, data), tags)
+            about = {**entry.kind, **tags}
+            run = self._client.create_run(self._experiment, run_name=entry.name, tags=about)
+            params = [Param(key, _shown(value)) for key, value in entry.params.items()]
+            self._client.log_batch(run.info.run_id, params=params)
+            # What the run learned from; the digest is the hash by which DVC knows the file.
+            inputs = [
+                DatasetInput(
+                    Dataset(path, md5, source_type="dvc", source=json.dumps({"path": path})),
+                    [InputTag("mlflow.data.context", _context(path))],
+                )
+                for path, md5 in entry.data.items()
+            ]
+            if inputs:
+                self._client.log_inputs(run.info.run_id, datasets=inputs)
+            return str(run.info.run_id)
 
     def log(
         self, run_id: str, *, metrics: Sequence[Metric] = (), tags: Mapping[str, str] | None = None
@@ -118,8 +126,6 @@ class LabBook:
 
     def publish(self, state: State, tags: Mapping[str, str]) -> Summary:
         """Writes the trainings and the comparison of `state` that the store does not hold yet."""
-        summary = Summary()
-        runs: dict[str, str] = {}
 
         def write(entry: Entry, source: str) -> tuple[str, bool]:
             run_id, new = self.write(entry, {**tags, "provenance.source": source})
@@ -128,12 +134,11 @@ class LabBook:
             return run_id, new
 
         with self._store.held():
-            summary.killed = self._mark_killed()
+            summary = Summary(killed=self._mark_killed())
+            runs: dict[str, str] = {}
             for name, training in state.trainings.items():
-                runs[name], _ = write(
-                    entries.training(training, state.histories.get(training.stage.arm, ())),
-                    "restored",
-                )
+                epochs = state.histories.get(training.stage.arm, ())
+                runs[name], _ = write(entries.training(training, epochs), "restored")
             comparison = entries.comparison(state, runs=runs, experiment=self._experiment)
             run_id, new = write(comparison, "published")
             if not new:
@@ -145,30 +150,13 @@ class LabBook:
         with self._store.held():
             if known := self._find(entry.key):
                 return known, False
-            run_id = self._begin(entry, {**tags, **process(os.getpid())})
+            run_id = self.begin(entry, {**tags, **process(os.getpid())})
             self.log(run_id, metrics=entry.metrics)
             self._add_files(run_id, entry.files)
             # The key comes last: a run that has it is whole.
             self.log(run_id, tags={**entry.tags, "headstart.key": entry.key})
             self._client.set_terminated(run_id, "FINISHED")
             return run_id, True
-
-    def _begin(self, entry: Entry, tags: Mapping[str, str]) -> str:
-        about = {**entry.kind, **tags}
-        run = self._client.create_run(self._experiment, run_name=entry.name, tags=about)
-        params = [Param(key, _shown(value)) for key, value in entry.params.items()]
-        self._client.log_batch(run.info.run_id, params=params)
-        # What the run learned from; the digest is the hash by which DVC knows the file.
-        inputs = [
-            DatasetInput(
-                Dataset(path, md5, source_type="dvc", source=json.dumps({"path": path})),
-                [InputTag("mlflow.data.context", _context(path))],
-            )
-            for path, md5 in entry.data.items()
-        ]
-        if inputs:
-            self._client.log_inputs(run.info.run_id, datasets=inputs)
-        return str(run.info.run_id)
 
     def _refresh(self, run_id: str, entry: Entry) -> None:
         """Mends links to runs that were deleted since, and adds a report that was not there."""
@@ -196,7 +184,8 @@ class LabBook:
         """
         marked = []
         mine = f"tags.`provenance.host` = '{socket.gethostname()}'"
-        for run in self._search(f"{mine} and attributes.status = 'RUNNING'"):
+        running = f"{mine} and attributes.status = 'RUNNING'"
+        for run in self._client.search_runs([self._experiment], running, max_results=_MOST_RUNS):
             tags = run.data.tags
             if tags.get("provenance.machine") != machine() or alive(tags):
                 continue
@@ -213,13 +202,10 @@ class LabBook:
 
     def _find(self, key: str) -> str | None:
         """Returns the run that stands for `key`: the first, should a server hold several."""
-        runs = self._search(f"tags.`headstart.key` = '{key}'")
-        runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+        holding = f"tags.`headstart.key` = '{key}'"
+        order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+        runs = self._client.search_runs([self._experiment], holding, order_by=order, max_results=1)
         return str(runs[0].info.run_id) if runs else None
-
-    def _search(self, text: str) -> list[Any]:
-        # All that one page can hold; what is asked for are single runs.
-        return self._client.search_runs([self._experiment], text, max_results=_MOST_RUNS)
 
 
 def _context(path: str) -> str:

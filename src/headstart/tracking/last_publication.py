@@ -10,7 +10,7 @@ from headstart.core.errors import UserError
 from headstart.params import yaml_text
 from headstart.tracking import private
 from headstart.tracking.identity import STAGES
-from headstart.tracking.store import database
+from headstart.tracking.store import address, database
 
 # Raise it when keys or contents of runs change, so that stores are brought up to date.
 _FORMAT = 1
@@ -18,32 +18,32 @@ _STATE = ".headstart/published.json"
 _SECONDS = 2.0
 
 
-def remember(root: Path, *, uri: str, run_ids: Sequence[str]) -> None:
-    """Notes that the workspace at `root` is in the store at `uri` as `run_ids`."""
-    note = {"workspace": fingerprint(root, uri=uri), "run_ids": list(run_ids)}
+def remember(root: Path, run_ids: Sequence[str]) -> None:
+    """Notes that the workspace at `root` is in its store as `run_ids`."""
+    note = {"workspace": _fingerprint(root), "run_ids": list(run_ids)}
     # Not being able to note it costs the next publication its short cut, nothing else.
     with contextlib.suppress(OSError):
         (root / _STATE).parent.mkdir(exist_ok=True)
         (root / _STATE).write_text(json.dumps(note), encoding="utf-8")
 
 
-def unchanged(root: Path, *, uri: str) -> bool:
+def published(root: Path) -> bool:
     """Tells whether the workspace is as it was published, and its runs still are in the store."""
     try:
         note = json.loads((root / _STATE).read_text(encoding="utf-8"))
-        same = note["workspace"] == fingerprint(root, uri=uri)
-        return same and bool(note["run_ids"]) and _hold(uri, note["run_ids"])
+        same = note["workspace"] == _fingerprint(root)
+        return same and bool(note["run_ids"]) and _hold(address(root), note["run_ids"])
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return False
 
 
-def fingerprint(root: Path, *, uri: str) -> str:
+def _fingerprint(root: Path) -> str:
     """Returns a hash of the store's address and of all files that a publication reads.
 
     Of dvc.lock only what it says of the trainings: evaluate publishes before DVC writes down
     evaluate itself.
     """
-    total = hashlib.sha256(f"{_FORMAT} {uri}".encode())
+    total = hashlib.sha256(f"{_FORMAT} {address(root)}".encode())
     with contextlib.suppress(FileNotFoundError):
         lock = (root / "dvc.lock").read_text(encoding="utf-8")
         stages = (yaml_text.written_by_dvc(lock, "dvc.lock") or {}).get("stages", {})

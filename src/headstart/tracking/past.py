@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from headstart.core.errors import UserError
 from headstart.params import sections
+from headstart.params.strategies import STRATEGIES, Strategy
 
 MEANT = {
     "dataset.path": None,
@@ -74,13 +75,14 @@ def _unchecked(section: type[BaseModel], values: Any) -> Any:
             ]
             value = values[key]
             if kinds:
-                value = _unchecked(_kind(kinds, value), value)
+                # Of several sections the one whose keys are there.
+                shared = [len(kind.model_fields.keys() & set(value or ())) for kind in kinds]
+                value = _unchecked(kinds[shared.index(max(shared))], value)
+            elif field.annotation is Strategy:
+                # One that was given up is a row of no table.
+                given_up = Strategy(str(value), "", from_source=True, trains=(None,))
+                value = STRATEGIES.get(value, given_up)
             fields[name] = tuple(value) if isinstance(value, list) else value
         elif field.is_required():
             raise UserError(f"{key}: is missing, and its meaning before it came is not known")
     return section.model_construct(None, **fields)
-
-
-def _kind(kinds: list[type[BaseModel]], values: Any) -> type[BaseModel]:
-    """Returns the one of several sections whose keys are there."""
-    return max(kinds, key=lambda kind: len(kind.model_fields.keys() & set(values or ())))

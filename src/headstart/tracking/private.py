@@ -5,6 +5,7 @@ that `view` describes is MLflow's own, too, and a test opens it in a browser.
 """
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -54,25 +55,24 @@ def move_artefacts(file: Path, *, old: str, new: str) -> None:
 
 def holds_runs(file: Path, run_ids: Sequence[str]) -> bool:
     """Tells whether a sqlite store has all these runs, in milliseconds: MLflow takes seconds."""
-    marks = ", ".join("?" for _ in run_ids)
     question = (
-        "SELECT COUNT(*) FROM runs WHERE lifecycle_stage = 'active' "  # noqa: S608 (marks only)
-        f"AND run_uuid IN ({marks})"
+        "SELECT COUNT(*) FROM runs WHERE lifecycle_stage = 'active' "
+        "AND run_uuid IN (SELECT value FROM json_each(?))"
     )
-    return _asked(file, question, run_ids) == len(set(run_ids))
+    return _asked(file, question, json.dumps(list(run_ids))) == len(set(run_ids))
 
 
 def has_alias(file: Path, *, name: str, alias: str) -> bool:
     """Tells whether a sqlite store's registry has a model of this name under the alias."""
     question = "SELECT COUNT(*) FROM registered_model_aliases WHERE name = ? AND alias = ?"
-    return bool(_asked(file, question, (name, alias)))
+    return bool(_asked(file, question, name, alias))
 
 
-def _asked(file: Path, question: str, values: Sequence[str]) -> int:
+def _asked(file: Path, question: str, *values: str) -> int:
     try:
         opened = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
         with contextlib.closing(opened) as store:
-            return int(store.execute(question, tuple(values)).fetchone()[0])
+            return int(store.execute(question, values).fetchone()[0])
     except sqlite3.Error:
         return 0
 

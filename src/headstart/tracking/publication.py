@@ -3,7 +3,6 @@
 import contextlib
 import queue
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,16 @@ from headstart.tracking.labbook import LabBook, Summary
 from headstart.tracking.provenance import process, provenance
 from headstart.tracking.store import address
 
-Message = dict[str, Any]
+Messages = queue.Queue[dict[str, Any]]
 
 
 def publish(root: Path, *, rev: str | None = None) -> Summary:
     """Makes the store match the workspace at `root`, or the commit `rev`."""
     files = revisions.Workspace(root) if rev is None else revisions.Revision(root, rev)
     state = states.read(files, finished=True)
-    uri = address(root)
-    summary = LabBook(uri).publish(state, provenance(root, files))
+    summary = LabBook(address(root)).publish(state, provenance(root, files))
     if rev is None:
-        last_publication.remember(root, uri=uri, run_ids=summary.run_ids)
+        last_publication.remember(root, summary.run_ids)
     return summary
 
 
@@ -43,41 +41,35 @@ def publish_all(root: Path) -> dict[str, Summary | str]:
     return done
 
 
-def serve(wait: Callable[[], Message], poll: Callable[[], Message]) -> dict[str, Any]:
+def serve(messages: Messages) -> dict[str, Any]:
     """Does what a stage asks for through its pipe; returns what to tell it at the end."""
-    first = wait()
+    first = messages.get()
     book, root = LabBook(first["address"]), Path(first["root"])
     if first["do"] == "record":
-        return _record(book, first, root=root, wait=wait, poll=poll)
-    if first["do"] != "prepare" or wait()["do"] != "publish":
+        return _record(book, first, messages)
+    if first["do"] != "prepare" or messages.get()["do"] != "publish":
         return {}
     files = revisions.Workspace(root)
     summary = book.publish(states.read(files, finished=False), provenance(root, files))
-    last_publication.remember(root, uri=first["address"], run_ids=summary.run_ids)
+    last_publication.remember(root, summary.run_ids)
     return {"written": summary.written, "run_ids": summary.run_ids}
 
 
-def _record(
-    book: LabBook,
-    first: Message,
-    *,
-    root: Path,
-    wait: Callable[[], Message],
-    poll: Callable[[], Message],
-) -> dict[str, Any]:
+def _record(book: LabBook, first: dict[str, Any], messages: Messages) -> dict[str, Any]:
     began = time.time()
-    stage = STAGES[first["stage"]]
+    stage, root = STAGES[first["stage"]], Path(first["root"])
     acting, data = states.live(stage.name, root=root, params_text=first["params"])
     tags = provenance(root, revisions.Workspace(root)) | process(first["pid"])
-    run_id = book.begin(stage, acting, data, tags | {"provenance.source": "live"})
+    tags["provenance.source"] = "live"
+    run_id = book.begin(entries.unfinished(stage, acting, data), tags)
     while True:
-        messages = [wait()]
+        batch = [messages.get()]
         with contextlib.suppress(queue.Empty):
             while True:
-                messages.append(poll())
-        epochs = [message["numbers"] for message in messages if message["do"] == "epoch"]
+                batch.append(messages.get_nowait())
+        epochs = [message["numbers"] for message in batch if message["do"] == "epoch"]
         book.log(run_id, metrics=entries.curves(epochs))
-        ends = [message["status"] for message in messages if message["do"] == "end"]
+        ends = [message["status"] for message in batch if message["do"] == "end"]
         if not ends:
             continue
         book.log(run_id, tags={"provenance.seconds": f"{time.time() - began:.1f}"})

@@ -92,14 +92,15 @@ def register(root: Path, *, force: bool = False) -> Registration:
     store = Connection(address(root))
     with store.held():
         client = store.client
-        version = _version(client, training.model)
-        new = version is None
-        if version is None:
-            version = _add(client, candidate, root)
-        moved, reason = _succession(client, candidate, version, root, force=force)
+        holding = client.search_model_versions(
+            f"name='{NAME}' and tags.`headstart.model`='{training.model}'"
+        )
+        version = min((int(held.version) for held in holding), default=None)
+        number = str(version or _add(client, candidate, root))
+        moved, reason = _succession(client, candidate, number, root, force=force)
         if moved:
-            client.set_registered_model_alias(NAME, CHAMPION, version)
-        return Registration(version, arm, new, moved, reason)
+            client.set_registered_model_alias(NAME, CHAMPION, number)
+        return Registration(number, arm, version is None, moved, reason)
 
 
 def _committed(root: Path) -> str:
@@ -116,31 +117,21 @@ def _committed(root: Path) -> str:
         )
     # Of what git does not know, only code and settings could change a model.
     questions = (["--untracked-files=no"], ["--untracked-files=all", "--", *_SOURCES])
-    lines = [
-        line
-        for question in questions
-        for line in (revisions.git(root, "status", "--porcelain", *question) or b"")
-        .decode(errors="replace")
-        .splitlines()
-    ]
+    answers = [revisions.git(root, "status", "--porcelain", *question) for question in questions]
+    lines = b"".join(answer or b"" for answer in answers).decode(errors="replace").splitlines()
     if changed := list(dict.fromkeys(line[3:] for line in lines)):
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise UserError(
             f"not committed: {', '.join(changed[:3])}{more}; a registered model names the commit "
             "it comes from. Commit (git add, git commit), then: headstart register"
         )
-    stale = _stale(root)
-    if stale:
+    # Of the pipeline, not of the study.
+    if stale := sorted(json.loads(dvc.run(root, "status", "--json", "dvc.yaml"))):
         raise UserError(
             f"the results are not those of the committed parameters and code ({', '.join(stale)} "
             "would run); run `dvc repro`, commit, then: headstart register"
         )
     return commit.decode().strip()
-
-
-def _stale(root: Path) -> list[str]:
-    """Returns the stages of the pipeline, not of the study, that `dvc status` names."""
-    return sorted(json.loads(dvc.run(root, "status", "--json", "dvc.yaml")))
 
 
 def _tags(
@@ -149,6 +140,12 @@ def _tags(
     """Returns where the model comes from: model, verdict, data and code."""
     lock = (root / "dvc.lock").read_text(encoding="utf-8")
     stages = yaml_text.written_by_dvc(lock, "dvc.lock")["stages"]
+    code_hashes: dict[str, str] = {}
+    for entry in stages.values():
+        own = [dep for dep in entry["deps"] if dep["path"].startswith(("src/", "stages/"))]
+        code_hashes |= {dep["path"]: dep["md5"] for dep in own}
+        installed = entry.get("params", {}).get(_LOCK, {})
+        code_hashes |= {f"{_LOCK}:{key}": value for key, value in installed.items()}
     return {
         "headstart.model": training.model,
         "headstart.arm": arm,
@@ -162,47 +159,21 @@ def _tags(
         "dataset.training_data": identity.digest(dict(training.data)),
         # The commit, and the hash of all code that the stages depend on.
         "code.commit": commit,
-        "code.digest": identity.digest(
-            {
-                dep["path"]: dep["md5"]
-                for entry in stages.values()
-                for dep in entry["deps"]
-                if dep["path"].startswith(("src/", "stages/"))
-            }
-            | {
-                f"{_LOCK}:{key}": value
-                for entry in stages.values()
-                for key, value in entry.get("params", {}).get(_LOCK, {}).items()
-            }
-        ),
+        "code.digest": identity.digest(code_hashes),
     }
-
-
-def _version(client: Any, model: str) -> str | None:
-    """Returns the version that holds the model with this hash."""
-    holding = client.search_model_versions(f"name='{NAME}' and tags.`headstart.model`='{model}'")
-    numbers = sorted(int(version.version) for version in holding)
-    return str(numbers[0]) if numbers else None
-
-
-def _incumbent(client: Any) -> Any:
-    """Returns the champion's version, None where there is none."""
-    with contextlib.suppress(MlflowException):
-        return client.get_model_version_by_alias(NAME, CHAMPION)
-    return None
 
 
 def _add(client: Any, candidate: _Candidate, root: Path) -> str:
     """Uploads the model and returns its version in the registry."""
+    tags = dict(candidate.tags)
     experiment = client.get_run(candidate.run_id).info.experiment_id
     logged = client.create_logged_model(
-        experiment, name=NAME, source_run_id=candidate.run_id, tags=dict(candidate.tags)
+        experiment, name=NAME, source_run_id=candidate.run_id, tags=tags
     )
     try:
         with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-            saved = Path(folder) / "model"
-            _save(saved, candidate, root, logged)
-            client.log_model_artifacts(logged.model_id, str(saved))
+            _save(Path(folder), candidate, root, logged)
+            client.log_model_artifacts(logged.model_id, f"{folder}/model")
     except BaseException:
         client.finalize_logged_model(logged.model_id, "FAILED")
         raise
@@ -216,62 +187,46 @@ def _add(client: Any, candidate: _Candidate, root: Path) -> str:
         source=f"models:/{logged.model_id}",
         run_id=candidate.run_id,
         model_id=logged.model_id,
-        tags=dict(candidate.tags),
-    )
-    # A version of MLflow's registry begins without a text of its own.
-    client.update_model_version(
-        NAME,
-        version.version,
-        description=f"The {candidate.arm} ({candidate.tags['headstart.verdict']}), "
-        f"{' or '.join(candidate.classes)}; test accuracy "
-        f"{candidate.tags['headstart.test_accuracy']}.",
+        tags=tags,
+        description=f"The {candidate.arm} ({tags['headstart.verdict']}), "
+        f"{' or '.join(candidate.classes)}; test accuracy {tags['headstart.test_accuracy']}.",
     )
     return str(version.version)
 
 
-def _library(root: Path) -> Path:
-    """Returns the folder of the code that trained: the checkout's, else the installed one."""
-    own = root / "src/headstart"
-    return own if own.is_dir() else code.LIBRARY
-
-
-def _save(place: Path, candidate: _Candidate, root: Path, logged: Any) -> None:
-    """Writes the model as MLflow keeps it: network, names of the classes, code, signature."""
+def _save(folder: Path, candidate: _Candidate, root: Path, logged: Any) -> None:
+    """Writes the model to `folder`/model: network, names of the classes, code, signature."""
     images = artefacts.read_array(root / "data/prepared/target/test_images.npy")
-    with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
-        data = Path(folder) / "classifier"
-        data.mkdir()
-        shutil.copy(candidate.model, data / serving.MODEL_FILE)
-        (data / serving.CLASSES_FILE).write_text(json.dumps(candidate.classes) + "\n")
-        mlflow.pyfunc.save_model(
-            path=str(place),
-            loader_module="headstart.tracking.served",
-            data_path=str(data),
-            code_paths=[str(_library(root))],
-            mlflow_model=Model(
-                artifact_path=logged.artifact_location,
-                model_uuid=logged.model_id,
-                model_id=logged.model_id,
-                run_id=candidate.run_id,
-            ),
-            signature=_signature(images.shape[1:]),
-            # Raw pixels again: normalising divided them by 255.
-            input_example=np.rint(images[:1] * 255).astype(np.uint8),
-            pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in _REQUIREMENTS],
-        )
+    data = folder / "classifier"
+    data.mkdir()
+    shutil.copy(candidate.model, data / serving.MODEL_FILE)
+    (data / serving.CLASSES_FILE).write_text(json.dumps(candidate.classes) + "\n")
+    # The code that trained: the checkout's, else the installed one.
+    own = root / "src/headstart"
+    mlflow.pyfunc.save_model(
+        path=str(folder / "model"),
+        loader_module="headstart.tracking.served",
+        data_path=str(data),
+        code_paths=[str(own if own.is_dir() else code.LIBRARY)],
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+            run_id=candidate.run_id,
+        ),
+        signature=_signature(images.shape[1:]),
+        # Raw pixels again: normalising divided them by 255.
+        input_example=np.rint(images[:1] * 255).astype(np.uint8),
+        pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in _REQUIREMENTS],
+    )
 
 
 def _signature(shape: tuple[int, ...]) -> ModelSignature:
+    columns = {"class": "string", "label": "long", "probability": "double"}
+    answers = [ColSpec(kind, name) for name, kind in columns.items()]
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-        outputs=Schema(
-            [
-                ColSpec(DataType.string, "class"),
-                ColSpec(DataType.long, "label"),
-                ColSpec(DataType.double, "probability"),
-                ColSpec(Array(DataType.double), "probabilities"),
-            ]
-        ),
+        outputs=Schema([*answers, ColSpec(Array(DataType.double), "probabilities")]),
     )
     private.take_input_as_it_comes(signature)
     return signature
@@ -281,8 +236,9 @@ def _succession(
     client: Any, candidate: _Candidate, version: str, root: Path, *, force: bool
 ) -> tuple[bool, str]:
     """Tells whether the alias moves to `version`, and why."""
-    incumbent = _incumbent(client)
-    if incumbent is None:
+    try:
+        incumbent = client.get_model_version_by_alias(NAME, CHAMPION)
+    except MlflowException:
         return True, "there was no champion"
     if str(incumbent.version) == version:
         return False, "it is the champion already"
@@ -300,8 +256,7 @@ def _duel(client: Any, candidate: _Candidate, incumbent: Any, root: Path) -> tup
                 dst_path=folder,
                 tracking_uri=client.tracking_uri,
             )
-            data = Path(place) / "data/classifier"
-            defender = serving.Classifier.in_folder(data)
+            defender = serving.Classifier.in_folder(Path(place) / "data/classifier")
         except (MlflowException, OSError, UserError) as error:
             return False, (
                 f"its files cannot be read ({' '.join(str(error).split())[:200]}); "

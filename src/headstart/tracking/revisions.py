@@ -20,17 +20,13 @@ class Workspace:
 
     def read(self, path: str) -> bytes | None:
         """Returns the content of a file, None where there is none."""
-        try:
-            return (self._root / path).read_bytes()
-        except FileNotFoundError:
-            return None
+        file = self._root / path
+        return file.read_bytes() if file.exists() else None
 
     def md5(self, path: str) -> str | None:
         """Returns the hash of a file, None where there is none."""
-        try:
-            return artefacts.md5(self._root / path)
-        except FileNotFoundError:
-            return None
+        file = self._root / path
+        return artefacts.md5(file) if file.exists() else None
 
     def names(self, folder: str) -> list[str]:
         """Returns the paths of the files right in `folder`, sorted."""

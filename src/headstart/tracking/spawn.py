@@ -107,7 +107,6 @@ class _Child:
             # After its last word nothing remains to be done but MLflow's slow leaving.
             self._process.kill()
             self._process.wait()
-            self._hang_up()
         if self._on and "done" not in answer:
             self._warn(answer.get("error") or self._trouble or "the recorder died")
 
@@ -116,14 +115,8 @@ class _Child:
         self._seconds = self._import_seconds = seconds
         if self._process:
             self._answer()
-            self._hang_up()
             if self._process.poll() is None:
                 _left_alone.append(self._process)
-
-    def _hang_up(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
 
     def _warn(self, reason: str) -> None:
         """Tells what is missing in MLflow, once for all stages of one `dvc` command."""
@@ -141,6 +134,7 @@ class _Child:
         )
 
     def _answer(self) -> dict[str, Any]:
+        """Waits for the child's last word, and hangs up."""
         stdin, stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
         deadline = time.monotonic() + self._import_seconds
         answer: dict[str, Any] = {}
@@ -160,8 +154,12 @@ class _Child:
                 if "imported" in message:
                     deadline = time.monotonic() + self._seconds
             if not chunk or "done" in answer or "error" in answer:
-                return answer
-        self._trouble = "it did not answer within the time a stage waits"
+                break
+        else:
+            self._trouble = "it did not answer within the time a stage waits"
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
         return answer
 
 

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,14 @@ def _entry(root: Path, section: str) -> entries.Entry:
     chosen["dataset"] = dataset.model_dump(exclude={"path", "sources", "image_size"})
     files = {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix in _FOLDERS}
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in _TABLES}
-    record = json.loads(files["study.json"])
+    answer = "\n".join(f"- {sentence}" for sentence in json.loads(files["study.json"])["answer"])
     return entries.Entry(
         key=identity.digest({"parameters": chosen, "files": hashes}),
         name=f"study {section}",
         kind={"headstart.kind": "study", "headstart.stage": section},
         params=flat(chosen),
         metrics=_curves(folder / "summary.csv"),
-        tags={entries.NOTE: _note(record["answer"])},
+        tags={entries.NOTE: f"**The study's answer**\n\n{answer}"},
         files={f"{_FOLDERS[Path(name).suffix]}/{name}": files[name] for name in files},
     )
 
@@ -81,8 +81,3 @@ def _name(row: Mapping[str, Any]) -> str:
     shift = f"/shift {row['shift']}" if row["shift"] != "0" else ""
     training = str(row["training"]).replace("=", " ")
     return f"{row['task']}{shift}/{row['network']}/{training}/{row['arm']}"
-
-
-def _note(answer: Sequence[str]) -> str:
-    lines = [f"- {sentence}" for sentence in answer]
-    return "\n".join(["**The study's answer**", "", *lines])
