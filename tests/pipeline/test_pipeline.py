@@ -69,7 +69,7 @@ def test_edited_parameters_rerun_only_the_stages_that_read_them(
         ("src/headstart/params/yaml_text.py", "\nNEW_KEY = 1\n", set()),
         ("src/headstart/params/sections.py", "\nNEW_KEY = 1\n", set(STAGES)),
         ("src/headstart/project/check.py", "\nNEW_KEY = 1\n", set()),
-        ("src/headstart/cli/project.py", "\nNEW_KEY = 1\n", set()),
+        ("src/headstart/cli.py", "\nNEW_KEY = 1\n", set()),
         ("src/headstart/reporting/page.py", "\n# A comment.\n", {"evaluate"}),
         ("src/headstart/transfer/graft.py", "\n# A comment.\n", {"transfer"}),
         ("src/headstart/learning/fit.py", "\n#\n", {"train_a", "train_b", "transfer", "evaluate"}),

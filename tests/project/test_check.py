@@ -144,4 +144,4 @@ def test_committed_parameters_pass_their_own_check(raw: Path, tmp_path: Path) ->
     shown = "\n".join(report.lines)
     assert "target test: 967 images (sandal: 485, shirt: 482)" in shown
     assert "baseline: 275,801 trainable of 275,801 parameters, 805 updates" in shown
-    assert "frozen layers): 51 trainable of 275,801 parameters" in shown
+    assert "transfer: 51 trainable of 275,801 parameters" in shown

@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +11,11 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from headstart.core import artefacts
 from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
 from headstart.data import catalogue, digits, own, selection, tasks
 from headstart.judging import cost
 from headstart.params import networks, reading, sections
-from headstart.project import cache
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -55,12 +52,16 @@ class Report:
 
 def check(root: Path) -> Report:
     """Returns what the parameters, the data and the environment in `root` come to."""
-    report = Report()
+    report = surroundings(root)
+    first = shutil.which("python")
+    if first is None or not Path(first).parent.samefile(Path(sys.executable).parent):
+        report.warnings.append(
+            f"the first python on PATH is {first}, not that of this command ({sys.executable}): a "
+            "plain `dvc repro` would start its stages with it; `headstart run` does not"
+        )
     settings = report.attempt(reading.load, root / "params.yaml")
     if settings is None:
         return report
-    surroundings(root, report)
-    _python(report)
     data = report.attempt(_data, root, settings, report)
     if data is None:
         return report
@@ -72,38 +73,32 @@ def check(root: Path) -> Report:
     for role, task in zip(("source", "target"), both, strict=True):
         for name, some in drawn.items():
             _, cut = tasks.positions(np.asarray(data.labels[some.raw][some.rows]), task)
+            where = f"{role} {name}"
             images[role, name] = len(cut)
             if not data.counted:
-                report.lines.append(f"{role} {name}: about {len(cut)} images")
+                report.lines.append(f"{where}: about {len(cut)} images")
                 continue
             counts = np.bincount(cut, minlength=len(task.names)).tolist()
             shares = ", ".join(f"{n}: {c}" for n, c in zip(task.names, counts, strict=True))
-            report.lines.append(f"{role} {name}: {len(cut)} images ({shares or 'none'})")
-            where = f"{role} {name}"
+            report.lines.append(f"{where}: {len(cut)} images ({shares or 'none'})")
             warned = report.attempt(tasks.check_classes, Part(cut, cut), task, where=where)
             report.warnings += warned or []
-    sizes = [len(task.names) for task in both]
-    _trainings(settings, report, shape=data.shape, images=images, classes=sizes, root=root)
+    source, target = (len(task.names) for task in both)
+    classes = {"source": source, "baseline": target, "transfer": target}
+    _trainings(settings, report, shape=data.shape, images=images, classes=classes, root=root)
     return report
 
 
-def surroundings(root: Path, report: Report) -> None:
-    """Adds to `report` what is amiss around the project: git, folders, DVC's settings."""
+def surroundings(root: Path) -> Report:
+    """Returns what is amiss around the project: git, and folders that cannot be written to."""
+    report = Report()
     if shutil.which("git") is None:
         report.warnings.append("git is not installed: results cannot be compared with others")
     for name in ("data", "models", "metrics"):
         folder = root / name
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             report.problems.append(f"{folder}: cannot be written to; make it writable (chmod)")
-
-
-def _python(report: Report) -> None:
-    first = shutil.which("python")
-    if first is None or not Path(first).parent.samefile(Path(sys.executable).parent):
-        report.warnings.append(
-            f"the first python on PATH is {first}, not that of this command ({sys.executable}): a "
-            "plain `dvc repro` would start its stages with it; `headstart run` does not"
-        )
+    return report
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,6 @@ class _Data:
 
 def _data(root: Path, settings: sections.Params, report: Report) -> _Data:
     chosen = settings.dataset
-    folder = root / selection.RAW / chosen.name
     if chosen.path is not None:
         with located("params.yaml: dataset."):
             survey = own.survey(root / chosen.path)
@@ -131,28 +125,26 @@ def _data(root: Path, settings: sections.Params, report: Report) -> _Data:
                 f"params.yaml: dataset.classes: {', '.join(chosen.classes)}; {chosen.path} has "
                 f"{', '.join(survey.classes)}"
             )
-        classes = survey.classes if chosen.classes == "auto" else list(chosen.classes)
         if len(survey.sizes) > 1 and chosen.image_size == "auto":
             raise UserError(
                 f"params.yaml: dataset.image_size: auto, but {chosen.path} has images of "
                 f"{len(survey.sizes)} sizes; write [height, width]"
             )
-        size = survey.sizes[0] if chosen.image_size == "auto" else chosen.image_size
-        shape = (*size, *([] if survey.channels == 1 else [survey.channels]))
+        classes = survey.classes if chosen.classes == "auto" else list(chosen.classes)
         order = np.array([classes.index(name) for name in survey.classes])
         labels = {part: order[numbers] for part, numbers in survey.labels().items()}
+        size = survey.sizes[0] if chosen.image_size == "auto" else chosen.image_size
+        shape = (*size, *([] if survey.channels == 1 else [survey.channels]))
         aliases, counted = survey.aliases, True
-    elif folder.exists():
+    elif (root / selection.RAW / chosen.name).exists():
         raw = selection.read(chosen, root / selection.RAW)
         classes, aliases, counted = list(raw.classes), raw.aliases, True
         labels = {name: part.labels for name, part in raw.parts.items()}
         shape = next(iter(raw.parts.values())).images.shape[1:]
     else:
-        if chosen.name == digits.NAME:
-            survey = digits.survey()
-        else:
-            published = catalogue.DATASETS[chosen.name]
-            survey = published.survey()
+        published = catalogue.DATASETS.get(chosen.name)
+        survey = published.survey() if published else digits.survey()
+        if published:
             megabytes = sum(file.bytes for file in published.files) / 1e6
             report.lines.append(f"{chosen.name} is not there yet: {megabytes:.0f} MB to fetch")
         classes, aliases, labels = list(survey.classes), survey.aliases, survey.labels()
@@ -171,21 +163,19 @@ def _trainings(
     *,
     shape: tuple[int, ...],
     images: Mapping[tuple[str, str], int],
-    classes: Sequence[int],
+    classes: Mapping[str, int],
     root: Path,
 ) -> None:
     adopted = settings.source_training.from_
-    if adopted is not None and not (root / adopted).is_file():
+    if adopted and not (root / adopted).is_file():
         report.problems.append(f"{adopted}: there is no such file (source_training.from)")
     layers: dict[str, list[networks.Layer]] = {"source": [], "baseline": [], "transfer": []}
-    source, target = classes
-    for name, number in (("source", source), ("baseline", target), ("transfer", target)):
-        if not adopted or name == "baseline":
-            units = sections.output_units(number)
-            built = report.attempt(networks.layers, settings.network, shape, units=units)
-            if built is None:
-                return
-            layers[name] = [layer for layer in built if layer.parameters]
+    for name in ["baseline"] if adopted else layers:
+        units = sections.output_units(classes[name])
+        built = report.attempt(networks.layers, settings.network, shape, units=units)
+        if built is None:
+            return
+        layers[name] = [layer for layer in built if layer.parameters]
     works = report.attempt(
         cost.works,
         settings,
@@ -208,26 +198,22 @@ def _trainings(
             f"{sum(layer.parameters for layer in layers[name]):,} parameters, "
             f"{work.updates:,} updates{how}"
         )
-    seconds = (
-        _STAGES_WITH_TENSORFLOW * _STAGE_SECONDS
-        + sum(work.updates for work in works.values()) * _UPDATE_SECONDS
-        + sum(work.flops for work in works.values()) / _FLOPS_A_SECOND
+    seconds = _STAGES_WITH_TENSORFLOW * _STAGE_SECONDS + sum(
+        w.updates * _UPDATE_SECONDS + w.flops / _FLOPS_A_SECOND for w in works.values()
     )
-    unfair = [key for key, value in settings.arms[0].items() if settings.arms[1][key] != value]
-    if unfair:
+    baseline, transfer = settings.arms
+    if unfair := [key for key in baseline if baseline[key] != transfer[key]]:
         report.warnings.append(
             f"not a fair comparison: {', '.join(unfair)} differ between the arms"
         )
-    needed = 4 * math.prod(shape) * sum(images.values())
-    report.lines.append(
-        f"expected: about {_duration(seconds)} on two cores, {needed / 1e6:,.0f} MB"
-    )
-    free = shutil.disk_usage(root).free
+    needed = 4 * math.prod(shape) * sum(images.values()) / 1e6
+    report.lines.append(f"expected: about {_duration(seconds)} on two cores, {needed:,.0f} MB")
+    free = shutil.disk_usage(root).free / 1e6
     # The prepared arrays and DVC's copy of them.
     if free < 2 * needed:
         report.problems.append(
-            f"{root.resolve()}: {free / 1e6:,.0f} MB are free, up to {2 * needed / 1e6:,.0f} MB "
-            "are needed; free some disk space"
+            f"{root.resolve()}: {free:,.0f} MB are free, up to {2 * needed:,.0f} MB are needed; "
+            "free some disk space"
         )
 
 
@@ -236,27 +222,3 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} seconds"
-
-
-def damaged(root: Path) -> tuple[int, list[str]]:
-    """Returns how many files DVC's cache holds, and what mends each that is damaged.
-
-    DVC names a file by the MD5 of its bytes and does not look again: what a disk damages without
-    changing its date is handed out as it is.
-    """
-    damages, count = cache.damaged(root)
-    return count, [_mended(root, damage) for damage in damages]
-
-
-def _mended(root: Path, damage: cache.Damage) -> str:
-    """Returns what is damaged, and the command that mends it without a chance to lose more."""
-    path = shlex.quote(str(damage.path))
-    if not damage.outputs:
-        return f"{damage.path}: is damaged, a file of another commit: rm -f {path}"
-    out = root / damage.outputs[0]
-    if out.is_file() and artefacts.md5(out) == damage.path.parent.name + damage.path.name:
-        return f"{damage.path}: is damaged, {out} is not: cp -f {shlex.quote(str(out))} {path}"
-    return (
-        f"{damage.path}: is damaged ({', '.join(damage.outputs)}): rm -f {path}, then `dvc pull` "
-        "where a remote has it, else `headstart run --force`"
-    )

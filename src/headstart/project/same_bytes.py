@@ -1,14 +1,24 @@
-"""The bytes: what a run writes and git keeps, compared with what is committed."""
+"""Whether bytes are the same: of what git keeps, as in the commit; in DVC's cache, as its names.
 
+DVC names a cached file by its MD5 and trusts it while its date is unchanged: `dvc status`,
+`checkout` and `pull` hand out a damaged one unnoticed. Only hashing shows it.
+"""
+
+import contextlib
+import json
 import math
 import re
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from headstart.core.artefacts import md5
 from headstart.core.errors import UserError
 from headstart.params import yaml_text
 from headstart.project import dvc
 
 KEPT = ("dvc.lock", "study/dvc.lock", "metrics")
+_DIR = ".dir"
 # Fractions, with or without exponent: whole numbers are counts.
 _FRACTION = re.compile(r"-?\d+(?:\.\d+(?:e[-+]?\d+)?|e[-+]?\d+)")
 # Ten units of the sixth significant digit, two of the sixth decimal.
@@ -53,6 +63,7 @@ def _difference(root: Path, name: str) -> str | None:
 
 
 def _outputs(text: str, name: str) -> dict[str, str]:
+    """Returns the hash of each output that a dvc.lock names."""
     stages = yaml_text.written_by_dvc(text, name)["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
 
@@ -63,4 +74,49 @@ def _last_digits_only(here: str, there: str) -> bool:
     return all(
         math.isclose(float(ours), float(theirs), rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
         for ours, theirs in zip(_FRACTION.findall(here), _FRACTION.findall(there), strict=True)
+    )
+
+
+def damaged(root: Path) -> tuple[int, list[str]]:
+    """Returns how many files DVC's cache holds, and for each damaged one what mends it.
+
+    Raises:
+        UserError: DVC does not say where its cache is.
+    """
+    cache = root / dvc.run(root, "cache", "dir").strip() / "files/md5"
+    files = sorted(cache.glob("[0-9a-f][0-9a-f]/*"))
+    broken = [path for path in files if md5(path) != _named(path).removesuffix(_DIR)]
+    paths: dict[str, list[str]] = {}
+    for path, name in _cached(root, cache) if broken else ():
+        paths.setdefault(name, []).append(path)
+    return len(files), [_mended(root, path, paths.get(_named(path), [])) for path in broken]
+
+
+def _named(path: Path) -> str:
+    return path.parent.name + path.name
+
+
+def _cached(root: Path, cache: Path) -> Iterator[tuple[str, str]]:
+    """Yields paths that dvc.lock names, down into folders, with their hashes."""
+    lock = root / "dvc.lock"
+    for path, name in _outputs(lock.read_text(), lock.name).items() if lock.is_file() else ():
+        yield path, name
+        if name.endswith(_DIR):
+            # A listing that is missing or damaged itself is told as such.
+            with contextlib.suppress(OSError, ValueError):
+                for entry in json.loads((cache / name[:2] / name[2:]).read_text()):
+                    yield f"{path}/{entry['relpath']}", entry["md5"]
+
+
+def _mended(root: Path, file: Path, outputs: Sequence[str]) -> str:
+    """Returns what is damaged, and the command that mends it without a chance to lose more."""
+    path = shlex.quote(str(file))
+    if not outputs:
+        return f"{file}: is damaged, a file of another commit: rm -f {path}"
+    out = root / outputs[0]
+    if out.is_file() and md5(out) == _named(file):
+        return f"{file}: is damaged, {out} is not: cp -f {shlex.quote(str(out))} {path}"
+    return (
+        f"{file}: is damaged ({', '.join(outputs)}): rm -f {path}, then `dvc pull` "
+        "where a remote has it, else `headstart run --force`"
     )
