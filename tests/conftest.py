@@ -20,9 +20,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# TensorFlow takes its threads once a process, and which files share one is xdist's affair. These
-# are the study's; what the stages use, they use in processes of their own.
-runtime.fix(0, intra_op_threads=1, inter_op_threads=2)
+def pytest_configure(config: pytest.Config) -> None:
+    """Fixes TensorFlow's threads, which it takes once a process, as the study does.
+
+    Which files share a process is xdist's affair; what the stages use, they use in their own. The
+    process that only hands files to others needs no TensorFlow.
+    """
+    if not config.getoption("numprocesses", None):
+        runtime.fix(0, intra_op_threads=1, inter_op_threads=2)
 
 
 # The files that take longest, as measured (`pytest --durations=0`): begun first, so that both

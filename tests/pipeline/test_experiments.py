@@ -74,13 +74,15 @@ def test_experiments_in_temporary_folders_reach_the_same_store(project: Project)
     assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 4}, said
 
 
-def test_plots_of_two_revisions_hold_both_arms_and_both_revisions(
+def test_override_of_one_arm_is_told_as_unfair_and_plots_compare_it_with_another_revision(
     small: Project, tmp_path: Path
 ) -> None:
     project = small.clone_to(tmp_path / "other")
     project.run("git", "switch", "-q", "-c", "other")
     project.set(evaluate__alpha="0.01", train_b__overrides="{epochs: 3}")
-    project.repro()
+    said = project.run("dvc", "repro", "dvc.yaml")
+    assert project.record["comparison"]["fair"] is False
+    assert "epochs: baseline 3, transfer 2" in " ".join(said.split())
     project.commit("Other")
     shown = json.loads(project.run("dvc", "plots", "diff", "main", "other", "--json"))
     text = json.dumps(shown)

@@ -1,7 +1,6 @@
 """The pipeline under real DVC: what runs when, and what it leaves behind."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -97,52 +96,6 @@ def test_edited_transfer_reruns_transfer_and_evaluate_and_going_back_trains_noth
     project.set(transfer__strategy="frozen")
     assert project.repro() == []
     assert kept_in_git(project) == before
-
-
-def test_test_size_alone_trains_nothing(project: Project) -> None:
-    project.set(dataset__test_size="900")
-    assert project.repro() == ["prepare", "evaluate"]
-
-
-def test_branch_with_other_epochs_shows_its_difference_in_accuracy_first(project: Project) -> None:
-    project.run("git", "switch", "-q", "-c", "longer")
-    project.set(target_training__epochs="4")
-    assert project.repro() == ["train_b", "transfer", "evaluate"]
-    project.commit("Train longer")
-    # DVC sorts by name: the baseline's accuracy leads, the gain heads the comparison's block.
-    shown = [line.split() for line in project.run("dvc", "metrics", "diff", "main").splitlines()]
-    names = [row[1] for row in shown[1:] if len(row) > 1]
-    assert names[0] == "baseline.accuracy"
-    compared = [name for name in names if name.startswith("comparison.")]
-    assert compared[0] == "comparison.accuracy_gain"
-    diff = json.loads(project.run("dvc", "metrics", "diff", "main", "--json"))
-    # Both arms got the same new budget.
-    assert diff["metrics/metrics.json"]["cost.baseline.updates"]["diff"] > 0
-    assert "target_training.epochs" in project.run("dvc", "params", "diff", "main")
-    assert project.record["comparison"]["fair"] is True
-
-
-def test_override_of_one_arm_is_told_as_unfair(project: Project) -> None:
-    project.set(train_b__overrides="{epochs: 4}")
-    said = project.run("dvc", "repro")
-    assert project.record["comparison"]["fair"] is False
-    assert "epochs: baseline 4, transfer 2" in " ".join(said.split())
-
-
-def test_three_target_classes_make_a_softmax_and_a_verdict(project: Project) -> None:
-    project.set(
-        tasks__target_classes="[pullover, coat, 6]",
-        network__name="cnn",
-        network__units="[]",
-    )
-    text = project.read("params.yaml").replace("  units: []\n", "  filters: [4]\n  dense: [8]\n")
-    (project.root / "params.yaml").write_text(text)
-    said = project.run("dvc", "repro")
-    record = project.record
-    assert record["comparison"]["verdict"] in said
-    # 8 weights and a bias for each of the three classes.
-    assert record["cost"]["transfer"]["trainable_parameters"] == 27
-    assert 0.5 < record["baseline"]["auc"] <= 1
 
 
 @pytest.mark.parametrize(

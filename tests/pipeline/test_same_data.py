@@ -1,6 +1,5 @@
 """Fashion-MNIST as PNG files in folders, or as .npz, is the data of the published files."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +64,13 @@ def test_png_files_named_by_the_published_index_give_the_same_bytes_and_verdict(
     classes = str(list(FASHION_MNIST.classes))
     edit_params(project.root / "params.yaml", SIZES | {"dataset.classes": classes})
     assert prepared(project) == published
-    found = []
-    for one in (idx_project, project):
-        one.repro()
-        found.append((one.root / "metrics/metrics.json").read_bytes())
-    assert json.loads(found[0])["comparison"]["verdict"]
-    assert found[0] == found[1]
+    idx_project.repro()
+    assert idx_project.record["comparison"]["verdict"]
+    # With the same cache DVC takes the trained models for its own: they are of the same data.
+    project.run("dvc", "cache", "dir", "-q", "--local", str(idx_project.root / ".dvc/cache"))
+    assert project.repro() == ["evaluate"]
+    metrics = "metrics/metrics.json"
+    assert project.read(metrics) == idx_project.read(metrics)
 
 
 def test_npz_with_the_names_of_keras_gives_the_same_bytes(

@@ -55,7 +55,7 @@ def test_command_takes_several_words_after_an_option(tmp_path: Path) -> None:
 def test_own_folder_in_colour_with_three_targets_fractions_and_a_new_image(
     tmp_path: Path,
 ) -> None:
-    photos = blobs(tmp_path / "my photos", CLASSES, each=20, size=(64, 64, 3))
+    photos = blobs(tmp_path / "my photos", CLASSES, each=20, size=(32, 32, 3))
     project = new(
         tmp_path / "own", data=photos, target=["dog", "ant", "eel"], source=["bee", "cat"]
     ).quick()
@@ -63,15 +63,19 @@ def test_own_folder_in_colour_with_three_targets_fractions_and_a_new_image(
     assert settings.dataset.image_size == "auto"
     assert settings.network.name == "cnn"
     assert (settings.dataset.train_size, settings.dataset.test_size) == (0.6, 0.2)
-    assert project.repro() == ["download", "prepare", "train_a", "train_b", "transfer", "evaluate"]
+    said = project.run("dvc", "repro")
     images = np.load(project.root / "data/prepared/target/train_images.npy")
-    assert images.shape == (36, 64, 64, 3)
+    assert images.shape == (36, 32, 32, 3)
     assert images.dtype == np.float32
-    assert project.record["comparison"]["verdict"] in VERDICTS
-    assert project.record["cost"]["transfer"]["trainable_parameters"] == 3 * 64 + 3
+    record = project.record
+    assert record["comparison"]["verdict"] in VERDICTS
+    assert record["comparison"]["verdict"] in said
+    # A softmax over three classes.
+    assert record["cost"]["transfer"]["trainable_parameters"] == 3 * 64 + 3
+    assert 0.5 < record["baseline"]["auc"] <= 1
     assert project.repro() == []
 
-    save(project.root / "data/own/my photos/dog/one more.png", np.ones((64, 64, 3), np.uint8))
+    save(project.root / "data/own/my photos/dog/one more.png", np.ones((32, 32, 3), np.uint8))
     assert project.repro("prepare") == ["download", "prepare"]
     images = [
         len(np.load(project.root / f"data/prepared/target/{part}_images.npy"))

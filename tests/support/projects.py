@@ -59,8 +59,8 @@ class Project:
 
     def changed(self) -> set[str]:
         """Returns the stages that `dvc status` would run for a change of their own."""
-        status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json"))
-        return {stage for stage in status if not stage.startswith("study/")}
+        status: dict[str, Any] = json.loads(self.run("dvc", "status", "--json", "dvc.yaml"))
+        return set(status)
 
     def set(self, **values: str) -> None:
         """Edits params.yaml by dotted keys with __ for dots: set(train_b__overrides="{}")."""
