@@ -10,25 +10,17 @@ import numpy as np
 from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.data import raw_data
-from headstart.judging.answers import answered_classes
+from headstart.judging.answers import answered_classes, per_class
 
 MODEL_FILE = "model.keras"
-
-
 CLASSES_FILE = "classes.json"
-
-
 # Images that pass through the network at once; bounds the memory, not the answer.
 _BATCH = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the classifier says about one image.
-
-    `number` is the class in the target task, from 0, `name` its name, `probability` the
-    probability of this class, and `probabilities` those of all classes in their order.
-    """
+    """What the classifier says about one image: the class, and how probable each one is."""
 
     name: str
     number: int
@@ -70,19 +62,14 @@ class Classifier:
     def classify(self, raw: Any) -> list[Answer]:
         """Returns an answer for each raw image.
 
-        Args:
-            raw: Whole numbers from 0 to 255: one image in the shape that the network takes,
-                (28, 28) for Fashion-MNIST, or n of them, (n, 28, 28); an array or nested lists.
+        One image in the shape that the network takes, (28, 28) for Fashion-MNIST, or n of them.
 
         Raises:
-            UserError: Type, shape or values are others.
+            UserError: `raw` is not what `raw_images` expects.
         """
         images = raw_images(raw, shape=self.shape)
         probabilities = self.probabilities(raw_data.normalise(images))
-        numbers = answered_classes(probabilities)
-        values = np.asarray(probabilities, dtype=np.float64)
-        if values.ndim == 1:
-            values = np.stack([1 - values, values], axis=1)
+        numbers, values = answered_classes(probabilities), per_class(probabilities)
         return [
             Answer(
                 name=self.classes[number],
@@ -97,12 +84,10 @@ class Classifier:
 def raw_images(raw: Any, *, shape: tuple[int, ...]) -> np.ndarray:
     """Returns one or many raw images as uint8 (n, *shape).
 
-    Args:
-        raw: An array or nested lists of whole numbers from 0 to 255, in `shape` or (n, *shape).
-        shape: The shape of one image.
+    `raw` is an array or nested lists of whole numbers from 0 to 255, in `shape` or (n, *shape).
 
     Raises:
-        UserError: What `raw` is, and what is expected.
+        UserError: It is something else; the message says what, and what is expected.
     """
     sides = ", ".join(map(str, shape))
     expected = (

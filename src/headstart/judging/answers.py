@@ -10,12 +10,9 @@ ARMS = ("baseline", "transfer")
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What both arms answer to the same test images.
+    """What both arms answer to the same test images, whose classes are `actual`, int (n,) from 0.
 
-    Attributes:
-        actual: Classes from 0, int (n,).
-        baseline: Probabilities, float (n,) or (n, 1) of class 1, or (n, k) of each class.
-        transfer: See above.
+    Probabilities are float (n,) or (n, 1) of class 1, or (n, k) of each class.
     """
 
     actual: np.ndarray
@@ -36,9 +33,8 @@ class Answers:
 def answered_classes(probabilities: np.ndarray) -> np.ndarray:
     """Returns the answered classes, int64 (n,).
 
-    Args:
-        probabilities: (n,) or (n, 1) from a single unit: class 1 above 0.5, as Keras has it;
-            (n, k) from k units: the class of the highest, the first one of equals.
+    (n,) or (n, 1) from a single unit: class 1 above 0.5, as Keras has it; (n, k) from k units:
+    the class of the highest, the first one of equals.
     """
     if _one_unit(probabilities):
         return (np.asarray(probabilities).reshape(-1) > 0.5).astype(np.int64)

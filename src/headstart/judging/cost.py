@@ -8,18 +8,17 @@ from headstart.judging.metrics import Cost, Costs, TransferCost
 from headstart.params.sections import Params
 from headstart.params.strategies import ARMS, BASELINE, Phase
 
+# Operations of one image's forward pass by model and layer; the last is the head.
+Forward = Mapping[str, Mapping[str, int | None]]
+
 
 @dataclass(frozen=True)
 class Work:
-    """A training as far as its cost goes.
+    """A training on so many distinct images, as far as its cost goes.
 
-    Attributes:
-        forward: Operations of one image's forward pass, by layer with weights, the head last; None
-            is a layer from elsewhere that cannot be counted.
-        phases: How long how many of the layers train.
-        images: Distinct training images.
-        batch_size: Images an update.
-        in_steps: Whether phases count updates of whole batches, and not epochs.
+    `forward` are the operations of one image's forward pass, by layer with weights, the head last;
+    None is a layer from elsewhere that cannot be counted. `in_steps` is whether phases count
+    updates of whole batches, and not epochs.
     """
 
     forward: tuple[int | None, ...]
@@ -64,18 +63,10 @@ class Work:
             yield phase.amount * each, sum(trained), sum(frozen)
 
 
-def works(
-    settings: Params,
-    *,
-    forward: Mapping[str, Mapping[str, int | None]],
-    images: Mapping[str, int],
-) -> dict[str, Work]:
+def works(settings: Params, *, forward: Forward, images: Mapping[str, int]) -> dict[str, Work]:
     """Returns the trainings of a run, by model: three, or two where the source is from elsewhere.
 
-    Args:
-        settings: The run's parameters.
-        forward: Operations of one image's forward pass by model and layer; the last is the head.
-        images: Training images by task: source, target.
+    `images` are the training images by task: source, target.
     """
     arms = {BASELINE: ARMS[BASELINE], "transfer": settings.transfer.strategy}
     return {
@@ -94,17 +85,13 @@ def works(
 def costs(
     settings: Params,
     *,
-    forward: Mapping[str, Mapping[str, int | None]],
+    forward: Forward,
     parameters: Mapping[str, tuple[int, int]],
     images: Mapping[str, int],
 ) -> Costs:
     """Returns the cost part of the run's record; what a source from elsewhere cost is unknown.
 
-    Args:
-        settings: The run's parameters.
-        forward: Operations of one image's forward pass by model and layer; the last is the head.
-        parameters: Trainable and total parameters by model.
-        images: Training images by task: source, target.
+    `parameters` are trainable and total by model; `images` as in `works`.
     """
     counted = works(settings, forward=forward, images=images)
     spent = {name: _spent(work, *parameters[name]) for name, work in counted.items()}

@@ -96,12 +96,8 @@ class Record(_Part):
 class Outcome:
     """A run's record, and what is told beside it.
 
-    Attributes:
-        record: The numbers.
-        reason: The prose behind the verdict.
-        unfair: The differences between the arms, a line each.
-        test_images: How many, by model; a model whose number is unknown is left out.
-        confidence: Of the intervals.
+    `reason` is the prose behind the verdict, `unfair` the differences between the arms, a line
+    each, and `test_images` how many by model, without those whose number is unknown.
     """
 
     record: Record

@@ -19,12 +19,9 @@ def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Sco
     classes is one-vs-rest, macro, and undefined where a class is missing from the test set.
     The log loss cuts probabilities at the epsilon of float64, as scikit-learn does for float64
     input: a one-unit softmax, wrong with certainty, gets 36 a wrong answer. What a model
-    without numbers (a training that diverged) leaves undefined is None.
-
-    Args:
-        actual: classes from 0, int (n,), n > 0.
-        probabilities: float (n,), (n, 1) or (n, k).
-        loss: the compiled loss of the model on these images, from `fit.score`.
+    without numbers (a training that diverged) leaves undefined is None. `actual` are classes from
+    0, int (n,), n > 0; `probabilities` float (n,), (n, 1) or (n, k); `loss` is the model's
+    compiled loss on these images, from `fit.score`.
     """
     from sklearn.metrics import recall_score
 

@@ -79,19 +79,13 @@ def gain_interval(
     The difference on one image is -1, 0 or +1, so drawing n images with replacement is exactly
     one multinomial draw over the three counts: no resampling of images is needed.
     """
-    counts = np.array([pairs.only_baseline, pairs.both_right + pairs.both_wrong])
-    shares = np.append(counts, pairs.only_transfer) / pairs.total
-    drawn = seeds.generator(seed, "evaluate", "bootstrap").multinomial(
-        pairs.total, shares, size=samples
-    )
+    equal = pairs.both_right + pairs.both_wrong
+    shares = np.array([pairs.only_baseline, equal, pairs.only_transfer]) / pairs.total
+    generator = seeds.generator(seed, "evaluate", "bootstrap")
+    drawn = generator.multinomial(pairs.total, shares, size=samples)
     gains = (drawn[:, 2] - drawn[:, 0]) / pairs.total
     low, high = np.quantile(gains, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
-
-
-def degenerate(probabilities: np.ndarray) -> bool:
-    """Tells whether a model answers one class for everything, or has no numbers for answers."""
-    return constant(answered_classes(probabilities)) or not np.isfinite(probabilities).all()
 
 
 def constant(answered: np.ndarray) -> bool:
@@ -111,15 +105,8 @@ def verdict(
 
     A degenerate model makes the comparison invalid. Otherwise the sign of the difference
     decides where the exact two-sided McNemar p-value is below `alpha`. All it needs lies in
-    git: metrics/predictions.csv and metrics/metrics.json.
-
-    Args:
-        actual: Classes from 0, int (n,).
-        answered: The same for the classes that each arm answers.
-        scored: The arms' scores on these images; a log loss of None means probabilities that
-            are no numbers.
-        alpha: Between 0 and 1.
-        classes: Their names by number, for the reason.
+    git: metrics/predictions.csv and metrics/metrics.json. `actual` and each arm's `answered` are
+    classes from 0, int (n,); a log loss of None means probabilities that are no numbers.
     """
     defects = [
         sentence
@@ -162,15 +149,10 @@ def judge(
     seed: int,
     classes: Sequence[str],
 ) -> Judgement:
-    """Returns the comparison of both arms.
+    """Returns the comparison of both arms, which answered and `scored` on the same images.
 
-    Args:
-        answers: Of both arms.
-        scored: Their scores on these images.
-        arms: What has to be equal for a fair comparison, of baseline and transfer.
-        rules: What counts as a difference, and how the interval is made.
-        seed: Keys the bootstrap.
-        classes: Names of the target classes by number.
+    `arms` is what has to be equal for a fair comparison, of baseline and transfer; `seed` keys
+    the bootstrap.
     """
     decided = verdict(answers.actual, answers.classes, scored, alpha=rules.alpha, classes=classes)
     unfair = fairness(*arms)
@@ -189,15 +171,9 @@ def judge(
     return Judgement(comparison, decided.reason, unfair)
 
 
-def fairness(
-    baseline_settings: Mapping[str, Any], transfer_settings: Mapping[str, Any]
-) -> list[str]:
-    """Returns a line for each setting in which the arms differ; none means a fair comparison.
-
-    The caller hands in what has to be equal: data, epochs, batch size, optimiser, learning rate.
-    Nested settings are compared leaf by leaf.
-    """
-    left, right = flat(baseline_settings), flat(transfer_settings)
+def fairness(baseline: Mapping[str, Any], transfer: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each setting, leaf by leaf, in which the arms differ; none means fair."""
+    left, right = flat(baseline), flat(transfer)
     return [
         f"{key}: baseline {left.get(key, 'none')}, transfer {right.get(key, 'none')}"
         for key in dict.fromkeys([*left, *right])
@@ -206,11 +182,7 @@ def fairness(
 
 
 def _defects(
-    arm: str,
-    actual: np.ndarray,
-    answered: np.ndarray,
-    scored: Scores,
-    classes: Sequence[str],
+    arm: str, actual: np.ndarray, answered: np.ndarray, scored: Scores, classes: Sequence[str]
 ) -> Iterator[str]:
     """Yields a sentence for each thing that makes a model's accuracy meaningless."""
     loss, log_loss = scored.loss, scored.log_loss
@@ -259,18 +231,14 @@ def arm_to_serve(verdict: str) -> str:
     Raises:
         UserError: The comparison was invalid, so that neither arm can be recommended.
     """
-    arms = {
-        BASELINE_BETTER: "baseline",
-        TRANSFER_BETTER: "transfer",
-        NO_DIFFERENCE: "baseline",
-    }
-    if verdict not in arms:
+    best = {BASELINE_BETTER: "baseline", TRANSFER_BETTER: "transfer", NO_DIFFERENCE: "baseline"}
+    if verdict not in best:
         raise UserError(
             f"metrics/metrics.json: comparison.verdict is {verdict!r}, so no model can be "
             "recommended; the report (reports/index.html) says why. Mend the cause and run "
             "`dvc repro`"
         )
-    return arms[verdict]
+    return best[verdict]
 
 
 def succeeds(
@@ -279,21 +247,19 @@ def succeeds(
     """Tells whether a challenger beats the incumbent by the verdict's rule, and why.
 
     The exact two-sided McNemar p-value on the same test images has to be below `alpha` and the
-    challenger right more often; constant answers make the comparison invalid.
-
-    Args:
-        actual: Classes from 0, int (n,).
-        incumbent: Probabilities, float (n,) of class 1 or (n, k).
-        challenger: See above.
-        alpha: Between 0 and 1.
+    challenger right more often; constant answers make the comparison invalid. `actual` are classes
+    from 0, int (n,), the others probabilities, float (n,) of class 1 or (n, k).
     """
-    for name, probabilities in (("incumbent", incumbent), ("challenger", challenger)):
-        if degenerate(probabilities):
+    answered = answered_classes(incumbent), answered_classes(challenger)
+    for name, probabilities, own in (
+        ("incumbent", incumbent, answered[0]),
+        ("challenger", challenger, answered[1]),
+    ):
+        if constant(own) or not np.isfinite(probabilities).all():
             return False, (
                 f"the {name} gives one and the same answer to all {len(actual)} test images, "
                 "which makes the comparison invalid"
             )
-    answered = answered_classes(incumbent), answered_classes(challenger)
     pairs = paired(actual, *answered)
     p = mcnemar(pairs)
     counted = (

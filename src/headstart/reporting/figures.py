@@ -22,8 +22,7 @@ _NAME_LENGTH = 16
 def learning_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
     """Returns loss and accuracy by epoch, both arms on one chart, validation solid.
 
-    Args:
-        history: rows of metrics/history.csv, numbers or text; arms other than the two are left out.
+    `history` are rows of metrics/history.csv, numbers or text; other arms are left out.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -32,10 +31,8 @@ def learning_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
             for arm in ARMS:
                 rows = [row for row in history if row["arm"] == arm]
                 epochs = [int(row["epoch"]) for row in rows]
-                for column, line, label in (
-                    (metric, "--", "training"),
-                    (f"val_{metric}", "-", "validation"),
-                ):
+                parts = (metric, "--", "training"), (f"val_{metric}", "-", "validation")
+                for column, line, label in parts:
                     axes.plot(
                         epochs,
                         [_float(row[column]) for row in rows],
@@ -54,12 +51,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
 
 
 def confusion_matrices(answers: Answers, *, classes: Sequence[str]) -> "Figure":
-    """Returns both arms' confusion matrices side by side, with counts.
-
-    Args:
-        answers: Of both arms.
-        classes: Names by number.
-    """
+    """Returns both arms' confusion matrices side by side, with counts."""
     from sklearn.metrics import confusion_matrix
 
     size, names = len(classes), [_short(name) for name in classes]
@@ -70,14 +62,8 @@ def confusion_matrices(answers: Answers, *, classes: Sequence[str]) -> "Figure":
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
             for (row, column), count in np.ndenumerate(counts):
-                axes.text(
-                    column,
-                    row,
-                    f"{count}",
-                    ha="center",
-                    va="center",
-                    color="white" if shares[row, column] > 0.55 else "black",
-                )
+                colour = "white" if shares[row, column] > 0.55 else "black"
+                axes.text(column, row, f"{count}", ha="center", va="center", color=colour)
             right = int(np.trace(counts))
             axes.set_title(f"{arm}: {right} of {counts.sum()} right", color=COLOURS[arm])
             axes.set_xticks(range(size), names, rotation=45 if size > 3 else 0)
@@ -123,11 +109,8 @@ def misclassified(
 ) -> "Figure":
     """Returns the chosen images with the actual class and what both arms answered.
 
-    Args:
-        images: (n, height, width) or (n, height, width, channels), float in [0, 1].
-        answers: To these images, of both arms.
-        chosen: Indices of the images to show, as `mistakes` gives them.
-        classes: Names by number.
+    `images` are (n, height, width) or (n, height, width, channels), float in [0, 1]; `chosen` are
+    the indices of those to show, as `mistakes` gives them.
     """
     columns = 4
     rows = max(1, math.ceil(len(chosen) / columns))
@@ -146,12 +129,8 @@ def misclassified(
             axes.spines[:].set_visible(False)
             image = np.asarray(images[index])
             grey = image.ndim == 2 or image.shape[-1] == 1
-            axes.imshow(
-                image.reshape(image.shape[:2]) if grey else image,
-                cmap="gray" if grey else None,
-                vmin=0,
-                vmax=1,
-            )
+            pixels = image.reshape(image.shape[:2]) if grey else image
+            axes.imshow(pixels, cmap="gray" if grey else None, vmin=0, vmax=1)
             axes.set_title(f"actual: {_short(classes[answers.actual[index]])}", fontsize=10)
             for line, (arm, probabilities) in enumerate(answers.probabilities.items()):
                 answer = answers.classes[arm][index]
@@ -183,15 +162,8 @@ def draw(
 ) -> list[Picture]:
     """Writes the four figures as PNG into `folder` and returns them with their words.
 
-    The files: learning_curves.png, confusion_matrices.png, roc.png, misclassified.png.
-
-    Args:
-        folder: Made if missing.
-        history: Rows of metrics/history.csv.
-        images: Test images, (n, height, width) or (n, height, width, channels), in [0, 1].
-        answers: To these images, of both arms.
-        classes: Names by number.
-        limit: How many misclassified images are shown at most.
+    The files: learning_curves.png, confusion_matrices.png, roc.png, misclassified.png. At most
+    `limit` misclassified `images` are shown; the other arguments are those of the figures.
     """
     chosen = mistakes(answers, limit=limit)
     areas = ", ".join(
@@ -199,21 +171,13 @@ def draw(
         for arm, own in answers.probabilities.items()
     )
     drawn = {
-        "learning_curves": (
-            "Learning curves",
-            learning_curves(history),
-            _curves_in_words(history),
-        ),
+        "learning_curves": ("Learning curves", learning_curves(history), _curves(history)),
         "confusion_matrices": (
             "Confusion matrices",
             confusion_matrices(answers, classes=classes),
             " ".join(_mistakes_in_words(arm, answers, classes) for arm in ARMS),
         ),
-        "roc": (
-            "ROC curves",
-            roc(answers),
-            f"ROC curves. Area under the curve: {areas}.",
-        ),
+        "roc": ("ROC curves", roc(answers), f"ROC curves. Area under the curve: {areas}."),
         "misclassified": (
             "Misclassified images",
             misclassified(images, answers, chosen=chosen, classes=classes),
@@ -228,7 +192,7 @@ def draw(
     return pictures
 
 
-def _curves_in_words(history: Sequence[Mapping[str, Any]]) -> str:
+def _curves(history: Sequence[Mapping[str, Any]]) -> str:
     ends = {row["arm"]: row for row in history if row["arm"] in ARMS}
     return "Loss and accuracy by epoch. Validation accuracy at the end: " + ", ".join(
         f"{arm} {number(_float(row['val_accuracy']), '{:.4f}')} at epoch {row['epoch']}"

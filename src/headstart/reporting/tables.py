@@ -24,13 +24,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def write(folder: Path, *, history: Sequence[Mapping[str, Any]], answers: Answers) -> None:
-    """Writes history.csv, predictions.csv and roc.csv into `folder`, made if missing.
-
-    Args:
-        folder: Usually metrics/.
-        history: Rows of history.csv.
-        answers: Of both arms.
-    """
+    """Writes history.csv, predictions.csv and roc.csv into `folder`, made if missing."""
     artefacts.write_table(folder / "history.csv", history)
     artefacts.write_table(folder / "predictions.csv", prediction_rows(answers))
     artefacts.write_table(folder / "roc.csv", roc_rows(answers))
@@ -65,12 +59,10 @@ def roc_rows(answers: Answers) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for arm, probabilities in answers.probabilities.items():
         false, true = thinned(*scores.roc_curve(answers.actual, probabilities))
-        points: list[tuple[float | None, float | None]] = [
-            (digits.rounded(x), digits.rounded(y)) for x, y in zip(false, true, strict=True)
-        ]
+        points = zip(map(digits.rounded, false), map(digits.rounded, true), strict=True)
         rows += [
             {"arm": arm, "false_positive_rate": x, "true_positive_rate": y}
-            for x, y in points or [(None, None)]
+            for x, y in (points if len(false) else [(None, None)])
         ]
     return rows
 

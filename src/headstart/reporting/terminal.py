@@ -11,10 +11,6 @@ def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
     """Prints the record as a short table, warnings, and the verdict in a sentence.
 
     Fits 80 columns, and any terminal, pipe or encoding: what cannot be encoded is escaped.
-
-    Args:
-        outcome: The record and what is told beside it.
-        file: Where to print, standard output if None.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -22,14 +18,12 @@ def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
     from rich.text import Text
 
     out = file if file is not None else sys.stdout
+    encoding = getattr(out, "encoding", None) or "utf-8"
     console = Console(file=out, highlight=False, soft_wrap=False)
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(encodable(text), style=style))
-
-    def encodable(text: str) -> str:
-        encoding = getattr(out, "encoding", None) or "utf-8"
-        return text.encode(encoding, "backslashreplace").decode(encoding)
+        encodable = text.encode(encoding, "backslashreplace").decode(encoding)
+        console.print(Text(encodable, style=style))
 
     record = outcome.record
     table = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -50,13 +50,7 @@ def data(raw: Raw, question: plan.Question) -> Data:
 class Bench:
     """Everything that groups of one question and network share, made when first asked for.
 
-    Attributes:
-        question: The target task.
-        network: The backbone.
-        data: What it is trained and scored on.
-        grid: The parameters.
-        source: Gives source networks' stacked weights.
-        threads: Networks trained at the same time.
+    `source` gives source networks' stacked weights, `threads` train at the same time.
     """
 
     question: plan.Question
@@ -68,7 +62,6 @@ class Bench:
     _features: dict[tuple[tuple[int, ...], bool, int], tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict
     )
-
     _spans: dict[tuple[tuple[int, ...], int], list[subspace.Span]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -198,12 +191,7 @@ def bench(
 ) -> Bench:
     """Returns the bench for a group and all others of its question and network.
 
-    Args:
-        group: One of them.
-        raw: The parts `train` and `test`.
-        grid: The parameters.
-        source: Gives source networks' stacked weights.
-        threads: Networks trained at the same time.
+    `raw` has the parts `train` and `test`; `source` and `threads` are as in `Bench`.
     """
     question = group.question
     return Bench(question, group.network, data(raw, question), grid, source, threads)
@@ -279,14 +267,7 @@ def _rates(group: plan.Group) -> np.ndarray:
 def train_sources(
     group: plan.SourceGroup, raw: Raw, grid: Grid, threads: int
 ) -> dict[str, np.ndarray]:
-    """Trains source networks and returns their stacked weights as they are kept.
-
-    Args:
-        group: Which ones.
-        raw: The part `train`.
-        grid: The parameters.
-        threads: Networks trained at the same time.
-    """
+    """Trains source networks on the part `train`; returns their stacked weights, to be kept."""
     name = f"source of {group.question.name}"
     settings = grid.source_training
     train = tasks.cut(raw.parts["train"], group.question.source)

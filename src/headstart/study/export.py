@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +23,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     cell is trained already; `about`, JSON with network, optimiser, learning rate, white and
     `phases`, how many updates train how many layers from the head down (null: all).
 
-    Args:
-        runner: Of the grid that holds the cell.
-        name: task[/shift=S]/network/training/labels=N/arm/seed=S.
-        path: Where to.
+    `name` is task[/shift=S]/network/training/labels=N/arm/seed=S.
 
     Raises:
         UserError: The grid has no such cell.
@@ -53,19 +51,18 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
         "learning_rate": group.learning_rate,
         "phases": [(phase.amount, phase.layers) for phase in bench.phases(group)],
     }
-    kept = runner.store.read(runner.key(group))
-    arrays = {
-        **{
-            f"weight_{number:02}": weight[place]
-            for number, weight in enumerate(bench.weights(group))
-        },
+    weights = enumerate(bench.weights(group))
+    arrays: dict[str, Any] = {
+        **{f"weight_{number:02}": weight[place] for number, weight in weights},
         "subset": bench.subset(seed)[: group.training_labels],
         "validation": bench.validating(group, seed),
         "order": bench.order(group, seed),
         **parts,
-        **({"answers": kept["answers"][place]} if kept is not None else {}),
-        "about": np.array(json.dumps(about)),
     }
+    kept = runner.store.read(runner.key(group))
+    if kept is not None:
+        arrays["answers"] = kept["answers"][place]
+    arrays["about"] = np.array(json.dumps(about))
     with artefacts.replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -80,7 +77,7 @@ def find(prepared: Prepared, name: str) -> tuple[plan.Group, int]:
     """
     for group in prepared.groups:
         for seed in group.seeds:
-            if name == f"{group.row.name}/seed={seed}" and seed < prepared.grid.seeds:
+            if seed < prepared.grid.seeds and name == f"{group.row.name}/seed={seed}":
                 return group, seed
     example = prepared.groups[0].row.name
     raise UserError(

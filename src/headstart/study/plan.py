@@ -118,11 +118,6 @@ def questions(
 ) -> tuple[Question, ...]:
     """Returns the grid's target tasks, each with its source task, times its shifts.
 
-    Args:
-        grid: The parameters.
-        classes: The names of the data's classes 0, 1, ...
-        aliases: Other spellings, to those names.
-
     Raises:
         WrongValue: A class does not exist, or too few classes are left for the source task.
     """
@@ -152,11 +147,7 @@ def label_budgets(
 ) -> tuple[tuple[int, int], ...]:
     """Returns the grid's label budgets, ascending, each with how many of them validate.
 
-    Args:
-        grid: The parameters.
-        available: Training images of the target task.
-        classes: Number of its classes.
-        task: Its name, for messages.
+    `available` are the training images of `task`, `classes` the number of its classes.
 
     Raises:
         WrongValue: A budget is above the data, has no label for some class, or stands there twice.
@@ -282,11 +273,7 @@ def groups(
 ) -> Iterator[Group]:
     """Yields all groups of the grid, those that share a source or features one after another.
 
-    Args:
-        grid: The parameters.
-        asked: From `questions`.
-        available: Training images of the target task, by its name.
-        group_size: Networks trained together.
+    `asked` comes from `questions`; `available` are the training images by the target task's name.
     """
     networks = list(zip(labels_of(grid.networks), grid.networks, strict=True))
     for question, (label, network), chosen in itertools.product(

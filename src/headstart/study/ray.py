@@ -29,13 +29,9 @@ _SECONDS_TO_ANSWER = 10
 
 @dataclass(frozen=True)
 class Study:
-    """What every worker needs.
+    """What every worker needs: the grid, its data, and what the driver computes with.
 
-    Attributes:
-        name: Tells it from other studies.
-        prepared: The grid and the raw data.
-        code: Hashes of the driver's numeric code.
-        libraries: Versions of the driver's numeric libraries.
+    `name` tells it from other studies, `code` hashes the driver's numeric code.
     """
 
     name: str
@@ -112,22 +108,20 @@ def outcomes(
         running[train_group.remote(study, group, sources)] = group
 
     # Sources first: most of the work waits for them.
-    for group in filter(lambda group: group.strategy.from_source, groups):
-        source = group.source
-        if source not in given and source not in waiting:
-            kept = runner.store.read(runner.source_key(source))
-            if kept is not None:
-                given[source] = ray.put(kept)
-            else:
-                waiting[source] = []
-                running[train_sources.remote(study, source)] = source
-        if source in waiting:
-            waiting[source].append(group)
+    for source in dict.fromkeys(group.source for group in groups if group.strategy.from_source):
+        kept = runner.store.read(runner.source_key(source))
+        if kept is not None:
+            given[source] = ray.put(kept)
+        else:
+            waiting[source] = []
+            running[train_sources.remote(study, source)] = source
     for group in groups:
         if not group.strategy.from_source:
             begin(group)
         elif group.source in given:
             begin(group, given[group.source])
+        else:
+            waiting[group.source].append(group)
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)
         work = running.pop(done)

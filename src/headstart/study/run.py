@@ -40,14 +40,7 @@ def local(
 
 @dataclasses.dataclass
 class Runner:
-    """Trains the groups of a prepared grid and keeps what is finished.
-
-    Attributes:
-        prepared: The grid.
-        store: Where finished groups lie.
-        say: Tells a line of progress.
-        engine: Where groups are trained.
-    """
+    """Trains the groups of a prepared grid, where `engine` does, and keeps what is finished."""
 
     prepared: prepare.Prepared
     store: store.Store

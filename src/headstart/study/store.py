@@ -42,12 +42,7 @@ def project(root: Path) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """A folder of finished groups.
-
-    Attributes:
-        folder: Made when something is kept.
-        common: What fixes the bytes of every group: code, libraries, data, threads, machine.
-    """
+    """A folder of finished groups, made when one is kept; `common` fixes the bytes of all."""
 
     folder: Path
     common: Mapping[str, Any]
@@ -80,12 +75,7 @@ class Store:
 
 
 def common(data: Raw, *, threads: int) -> dict[str, Any]:
-    """Returns what fixes the bytes of every group.
-
-    Args:
-        data: The parts that train and test.
-        threads: Threads a group.
-    """
+    """Returns what fixes the bytes of every group; `data` are the parts that train and test."""
     digest = hashlib.sha256(str(data.white).encode())
     for part in data.parts.values():
         for array in (part.images, part.labels):

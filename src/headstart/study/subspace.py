@@ -19,11 +19,9 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Span:
-    """The directions of some images.
+    """The directions of some images: Q, float64 (pixels, images), and the images in that basis.
 
-    Attributes:
-        basis: Q, orthonormal columns, float64 (pixels, images).
-        coordinates: The images in that basis, float32 (images, images).
+    `coordinates` are float32 (images, images).
     """
 
     basis: np.ndarray
@@ -50,11 +48,7 @@ def leave(
 ) -> np.ndarray:
     """Returns the kernels on pixels, (replicas, pixels, units), after training on coordinates.
 
-    Args:
-        kernels: On pixels, before the training.
-        entered: What `enter` made of them.
-        trained: That, after the training.
-        spans: The replicas' spans.
+    `entered` is what `enter` made of `kernels`, `trained` the same after the training.
     """
     moved = trained.astype(np.float64) - entered
     return np.stack(
