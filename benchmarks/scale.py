@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 from headstart.data import idx
 from headstart.data.catalogue import FASHION_MNIST
 from headstart.params import yaml_text
-from headstart.project import init, scaffold
+from headstart.project import init
 
 TIMES = (1, 8)
 VALUES = {
@@ -85,11 +85,11 @@ def main() -> None:
     for times in TIMES:
         with tempfile.TemporaryDirectory() as folder:
             root = project(raw, Path(folder), times)
-            found[times] = {stage: measured(root, stage) for stage in scaffold.STAGES}
+            found[times] = {stage: measured(root, stage) for stage in init.STAGES}
     one, many = (found[times] for times in TIMES)
     print("| stage | 60,000 | 480,000 | times | 60,000 | 480,000 | times |")
     print("|---|---|---|---|---|---|---|")
-    for stage in scaffold.STAGES:
+    for stage in init.STAGES:
         (seconds, memory), (more_seconds, more_memory) = one[stage], many[stage]
         print(
             f"| {stage} | {seconds:.1f} s | {more_seconds:.1f} s | {more_seconds / seconds:.1f} | "

@@ -16,7 +16,7 @@ from projects import ROOT, edit_params
 
 from headstart.core.errors import UserError
 from headstart.params import reading
-from headstart.project import scaffold
+from headstart.project import init
 
 CLASSES = ["ant", "bee", "cat", "dog", "eel"]
 VERDICTS = ("transfer better", "baseline better", "no difference detected", "invalid comparison")
@@ -155,7 +155,7 @@ def test_stages_are_ours_and_depend_on_no_file_of_the_library(tmp_path: Path) ->
     project = new(tmp_path / "own", dataset="fashion_mnist")
     pipeline = yaml.safe_load(project.read("dvc.yaml"))["stages"]
     ours = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert list(pipeline) == list(scaffold.STAGES)
+    assert list(pipeline) == list(init.STAGES)
     for name, stage in pipeline.items():
         assert project.read(f"stages/{name}.py") == (ROOT / f"stages/{name}.py").read_text()
         assert stage["params"] == [*ours[name]["params"], {"headstart.lock": [name]}]

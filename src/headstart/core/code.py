@@ -5,6 +5,7 @@ keeps its trainings under it, and a project of `headstart init` knows by it of a
 """
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -96,6 +97,7 @@ def hashes(paths: Iterable[str], library: Path = LIBRARY) -> dict[str, str]:
     }
 
 
+@functools.cache
 def hash_of(text: str) -> str:
     """Returns the hash of what Python code does: comments, docstrings and layout do not count.
 

@@ -1,16 +1,30 @@
-"""A fresh project for data at hand: what `headstart init` chooses for it."""
+"""A fresh project for data at hand: what `headstart init` chooses for it and writes.
 
+A project is the pipeline without the library, its parameters, git and DVC.
+"""
+
+import contextlib
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError, located
 from headstart.data import catalogue, digits, own, tasks
-from headstart.project import scaffold
+from headstart.data.survey import Survey
+from headstart.params import reading, yaml_text
+from headstart.project import dvc, lock
+
+STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
+_HERE = Path(__file__).resolve().parent
+_LIBRARY = "src/headstart/"
+# Folders for what is a user's own; headstart's own pipeline watches them whole.
+_OWN = ("data/own", "models/own")
 
 # Larger images are brought to this: a few minutes on two cores instead of hours.
 _SIDE = 64
@@ -26,16 +40,13 @@ _yaml = functools.partial(json.dumps, ensure_ascii=False)
 
 @dataclass(frozen=True)
 class _Images:
-    """The images that a project is made for."""
+    """The images that a project is made for; one's own have a path in it, and may be resized."""
 
     name: str
-    path: str | None
-    classes: Sequence[str]
-    aliases: Mapping[str, str]
-    parts: Mapping[str, int]
-    shape: tuple[int, int, int]
-    image_size: tuple[int, int] | None
     label: str
+    survey: Survey
+    path: str | None = None
+    size: tuple[int, int] | None = None
 
 
 def create(
@@ -71,50 +82,49 @@ def create(
     if source_model is not None and (source_model.suffix != ".keras" or not source_model.is_file()):
         raise UserError(f"{source_model}: is no .keras file")
     images = _own(data) if data is not None else _known(str(dataset))
+    survey, classes = images.survey, images.survey.classes
     if folder is None:
-        raise UserError(_without_folder(images, [*target, *source]))
+        raise UserError(_without_folder(survey, [*target, *source]))
     target_classes = _target(images, target)
-    source_classes: Any = _named(source, images)
-    if not source_classes:
-        few = len(images.classes) - len(target_classes) < 2
-        source_classes = "none" if source_model is not None and few else "others"
+    few = source_model is not None and len(classes) - len(target_classes) < 2
+    source_classes = _named(source, survey) or ("none" if few else "others")
     with located("", target_classes="--target", source_classes="--source"):
         try:
             source_task, target_task = tasks.source_and_target(
-                images.classes,
-                images.aliases,
+                classes,
+                survey.aliases,
                 target_classes=target_classes,
                 source_classes=source_classes,
             )
         except tasks.NoSourceTask as error:
             raise error.instead("bring a network with --source-model") from error
-    values = _values(images, target_task, source_task, source_classes, source_model, layer)
+    network = f"models/own/{source_model.name}" if source_model else None
+    values = _values(images, target_task, source_task) | {
+        "tasks.target_classes": _yaml(target_task.names),
+        "tasks.source_classes": _yaml(source_task.names) if source else str(source_classes),
+        "source_training.from": _yaml(network),
+        "source_training.layer": _yaml(layer),
+    }
     source_names = ", ".join(source_task.names)
-    scaffold.write(
-        folder,
-        values=values,
-        copies={
-            path: original
-            for path, original in (
-                (images.path, data),
-                (_own_network(source_model), source_model),
-            )
-            if path is not None and original is not None
-        },
-        words={
-            "title": folder.resolve().name,
-            "source": source_names or "another task (a network of your own)",
-            "target": " and ".join(target_task.names),
-            "data": f"`{images.path}` holds the images: add one, and `headstart run` runs again."
-            if images.path
-            else f"The images are {images.label}.",
-        },
-    )
-    sums = ", ".join(f"{count} {part}" for part, count in images.parts.items())
-    height, width, channels = images.shape
+    words = {
+        "title": folder.resolve().name,
+        "source": source_names or "another task (a network of your own)",
+        "target": " and ".join(target_task.names),
+        "data": f"The images are {images.label}.",
+    }
+    own_files = {}
+    if images.path and data:
+        own_files[images.path] = data
+        words["data"] = f"`{images.path}` holds the images: add one and `headstart run` runs again."
+    if network and source_model:
+        own_files[network] = source_model
+        values["source_training.epochs"] = "5"
+    _write(folder, values, own_files, words)
+    height, width = images.size or survey.sizes[0]
+    sums = ", ".join(f"{count} {part}" for part, count in survey.totals.items())
     return [
-        f"{images.label}: {len(images.classes)} classes, images: {sums}",
-        f"images of {height} x {width} pixels, {'grey' if channels == 1 else 'colour'}",
+        f"{images.label}: {len(classes)} classes, images: {sums}",
+        f"images of {height} x {width} pixels, {'grey' if survey.channels == 1 else 'colour'}",
         f"source task: {source_names or 'none'}",
         f"target task: {', '.join(target_task.names)}",
         f"network: {values['network']}",
@@ -122,28 +132,29 @@ def create(
     ]
 
 
-def _without_folder(images: _Images, words: Sequence[str]) -> str:
+def _without_folder(survey: Survey, words: Sequence[str]) -> str:
     """Returns what to say where options have swallowed the folder, or none was named."""
-    known = {*images.classes, *images.aliases, *map(str, range(len(images.classes))), _ALL}
+    known = {*survey.classes, *survey.aliases, *map(str, range(len(survey.classes))), _ALL}
     folders = [word for word in words if word not in known and word.casefold() not in known]
     if not folders:
         return "name the folder to make, before the options: headstart init DIR --data ..."
     return (
-        f"{folders[-1]}: is no class ({', '.join(images.classes)}); if it is the folder to make, "
+        f"{folders[-1]}: is no class ({', '.join(survey.classes)}); if it is the folder to make, "
         f"name it before the options: headstart init {folders[-1]} ..."
     )
 
 
 def _target(images: _Images, words: Sequence[str]) -> list[int | str]:
-    if list(words) == [_ALL] and _ALL not in images.classes:
-        return list(images.classes)
+    classes = images.survey.classes
+    if list(words) == [_ALL] and _ALL not in classes:
+        return list(classes)
     if words:
-        return _named(words, images)
+        return _named(words, images.survey)
     if images.path is None:
-        return [len(images.classes) - 2, len(images.classes) - 1]
+        return [len(classes) - 2, len(classes) - 1]
     raise UserError(
-        f"{images.label}: has the classes {', '.join(images.classes)}; which are to be told apart? "
-        f"--target {' '.join(images.classes[-2:])}, say, or --target all with --source-model"
+        f"{images.label}: has the classes {', '.join(classes)}; which are to be told apart? "
+        f"--target {' '.join(classes[-2:])}, say, or --target all with --source-model"
     )
 
 
@@ -158,97 +169,146 @@ def _own(path: Path) -> _Images:
         size = (side, side)
     elif largest > _SIDE:
         size = tuple(max(round(side * _SIDE / largest), 8) for side in survey.sizes[0])
-    return _Images(
-        name="own",
-        path=f"data/own/{path.resolve().name}",
-        classes=survey.classes,
-        aliases={},
-        parts=survey.totals,
-        shape=(*(size or survey.sizes[0]), survey.channels),
-        image_size=size,
-        label=str(path),
-    )
+    return _Images("own", str(path), survey, f"data/own/{path.resolve().name}", size)
 
 
 def _known(name: str) -> _Images:
-    if name not in (digits.NAME, *catalogue.DATASETS):
+    if name == digits.NAME:
+        return _Images(name, "scikit-learn's handwritten digits", digits.survey())
+    if name not in catalogue.DATASETS:
         known = ", ".join([digits.NAME, *catalogue.DATASETS])
         raise UserError(f"--dataset: there is no {name}; there are {known}")
-    label = "scikit-learn's handwritten digits" if name == digits.NAME else name
-    survey = digits.survey() if name == digits.NAME else catalogue.DATASETS[name].survey()
-    return _Images(
-        name, None, survey.classes, survey.aliases, survey.totals,
-        (*survey.sizes[0], survey.channels), None, label,
-    )  # fmt: skip
+    return _Images(name, name, catalogue.DATASETS[name].survey())
 
 
-def _named(classes: Sequence[str], images: _Images) -> list[int | str]:
+def _named(words: Sequence[str], survey: Survey) -> list[int | str]:
     """Returns the classes as params.yaml names them: a number where it is no class's name."""
-    names = {name.casefold() for name in images.classes} | set(images.aliases)
+    names = {name.casefold() for name in survey.classes} | set(survey.aliases)
     return [
-        int(entry) if entry.casefold() not in names and entry.isdecimal() else entry
-        for entry in classes
+        int(word) if word.casefold() not in names and word.isdecimal() else word for word in words
     ]
 
 
-def _own_network(source_model: Path | None) -> str | None:
-    return f"models/own/{source_model.name}" if source_model else None
-
-
-def _values(
-    images: _Images,
-    target: tasks.Task,
-    source: tasks.Task,
-    sources: Any,
-    source_model: Path | None,
-    layer: str,
-) -> dict[str, str]:
-    """Returns the values that differ from headstart's own params.yaml, as YAML by dotted key."""
-    parts = images.parts
+def _values(images: _Images, target: tasks.Task, source: tasks.Task) -> dict[str, str]:
+    """Returns what the images ask for in params.yaml, as YAML by dotted key."""
+    survey, parts = images.survey, images.survey.totals
     split, train, valid, test = "stratified", 0.6, 0.2, 0.2
     if "valid" in parts:
         split, train, valid, test = "folders", 1.0, 1.0, 1.0
     elif "test" in parts:
         train, valid, test = 0.8, 0.2, 1.0
-    trained = parts.get("all", parts.get("train", 0)) * train
-    budget = {
-        task: min(max(math.ceil(_UPDATES * _BATCH / max(trained * share, 1)), 5), 20)
-        for task, share in (
-            ("source_training", len(source.names) / len(images.classes)),
-            ("target_training", len(target.names) / len(images.classes)),
-        )
-    }
-    if source_model is not None:
-        budget["source_training"] = 5
-    names = _yaml(list(images.classes))
     values = {
         "dataset.name": images.name,
         "dataset.path": _yaml(images.path),
-        "dataset.classes": names if images.path else "auto",
-        "dataset.image_size": str(list(images.image_size)) if images.image_size else "auto",
+        "dataset.classes": _yaml(survey.classes) if images.path else "auto",
+        "dataset.image_size": str(list(images.size)) if images.size else "auto",
         "dataset.sources": "published",
         "dataset.split": split,
         "dataset.train_size": str(train),
         "dataset.valid_size": str(valid),
         "dataset.test_size": str(test),
-        "tasks.target_classes": _yaml(list(target.names)),
-        "tasks.source_classes": sources if isinstance(sources, str) else _yaml(list(source.names)),
-        "network": _network(images.shape),
-        "source_training.from": _yaml(_own_network(source_model)),
-        "source_training.layer": _yaml(layer),
+        "network": _network(*(images.size or survey.sizes[0]), survey.channels),
     }
-    for task, epochs in budget.items():
-        values |= {f"{task}.epochs": str(epochs), f"{task}.optimizer": "adam"}
+    trained = parts.get("all", parts.get("train", 0)) * train
+    for section, task in (("source_training", source), ("target_training", target)):
+        images_of_task = max(trained * len(task.names) / len(survey.classes), 1)
+        epochs = min(max(math.ceil(_UPDATES * _BATCH / images_of_task), 5), 20)
+        values |= {f"{section}.epochs": str(epochs), f"{section}.optimizer": "adam"}
     return values
 
 
-def _network(shape: tuple[int, int, int]) -> str:
+def _network(height: int, width: int, channels: int) -> str:
     """Returns a network that fits the images, as YAML on one line."""
-    height, width, channels = shape
-    if channels == 1 and height * width <= _PLAIN_PIXELS:
-        return "{name: mlp, units: [100, 50], activation: relu}"
+    side = min(height, width)
     # The last pooling leaves four pixels a side where there are enough.
-    halvings = min(max(int(math.log2(max(min(height, width), 4) / 4)), 1), 3)
-    if min(height, width) < 2**halvings:
+    halvings = min(max(int(math.log2(max(side, 4) / 4)), 1), 3)
+    if (channels == 1 and height * width <= _PLAIN_PIXELS) or side < 2**halvings:
         return "{name: mlp, units: [100, 50], activation: relu}"
     return f"{{name: cnn, filters: {[16, 32, 64][:halvings]}, dense: [64], activation: relu}}"
+
+
+def _write(
+    folder: Path, values: Mapping[str, str], own_files: dict[str, Path], words: Mapping[str, str]
+) -> None:
+    """Writes a project into `folder`, all of it or nothing.
+
+    `values` are those of params.yaml that differ from headstart's own, `own_files` the user's files
+    and folders by where they go, `words` those of the README.
+    """
+    template = lock.template()
+    read = functools.partial(Path.read_text, encoding="utf-8")
+    _, ours = read(template / "params.yaml").split("\n", 1)
+    files = {
+        "params.yaml": "# Every value that a stage uses stands here; the code holds no default.\n"
+        + yaml_text.edited(ours, values),
+        "dvc.yaml": _pipeline(read(template / "dvc.yaml"), list(own_files)),
+        "README.md": read(_HERE / "readme.md").format(**words),
+    }
+    reading.parse(files["params.yaml"], "params.yaml")
+    scripts = [f"stages/{stage}.py" for stage in ("_checkout", *STAGES)]
+    copies = {".gitignore": _HERE / "gitignore", **{name: template / name for name in scripts}}
+    with _made_whole(folder) as new:
+        for name, text in files.items():
+            (new / name).write_text(text, encoding="utf-8")
+        for name, original in (copies | own_files).items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            if original.is_dir():
+                # Links within the folder become the files that they lead to; none leads out
+                # (surveyed).
+                shutil.copytree(original, new / name, ignore=shutil.ignore_patterns(".*"))
+            else:
+                shutil.copyfile(original, new / name)
+        lock.write(new)
+        _initialise(new, template, list(own_files))
+
+
+def _pipeline(text: str, own_files: Sequence[str]) -> str:
+    """Returns headstart's dvc.yaml for a project.
+
+    Each stage depends on its line in headstart.lock in place of the library's folders, and on the
+    user's own files in place of the folders for them.
+    """
+    document = yaml_text.round_trip(text)
+    document.ca.comment = None
+    for name, stage in document["stages"].items():
+        deps: list[Any] = stage["deps"]
+        for at in reversed(range(len(deps))):
+            if deps[at].startswith(_LIBRARY):
+                del deps[at]
+            elif deps[at] in _OWN:
+                deps[at : at + 1] = [path for path in own_files if path.startswith(deps[at])]
+        stage["params"].append({lock.FILE: [name]})
+    head = "# What each stage reads and writes; the library is the installed headstart.\n"
+    return head + yaml_text.as_text(document)
+
+
+@contextlib.contextmanager
+def _made_whole(folder: Path) -> Iterator[Path]:
+    """Yields a folder beside `folder` that becomes it when all went well, and else goes."""
+    folder = folder.absolute()
+    new = folder.with_name(f".{folder.name}-{os.getpid()}")
+    new.mkdir(parents=True)
+    try:
+        yield new
+        new.replace(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _initialise(folder: Path, template: Path, own_files: Sequence[str]) -> None:
+    """Makes `folder` a git repository under DVC, with own files added to DVC."""
+    git = shutil.which("git") is not None
+    if git:
+        dvc.git(folder, "init", "-q", "-b", "main")
+    dvc.run(folder, "init", "-q", *([] if git else ["--no-scm"]))
+    shutil.copyfile(template / ".dvc/config", folder / ".dvc/config")
+    if not git:
+        dvc.run(folder, "config", "core.no_scm", "true")
+    shutil.copytree(template / ".dvc/plots", folder / ".dvc/plots", dirs_exist_ok=True)
+    if own_files:
+        dvc.run(folder, "add", "-q", *own_files)
+    if git:
+        dvc.git(folder, "add", "-A")
+        # Without a name and an address git refuses; the first commit is then the user's.
+        with contextlib.suppress(UserError):
+            dvc.git(folder, "commit", "-q", "--no-verify", "-m", "Begin")

@@ -10,7 +10,8 @@ The project's scripts in stages/ are copies. Those that nobody has edited follow
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def write(root: Path) -> None:
     path = root / FILE
     originals = _update_scripts(root, _locked(path).get("scripts") or {})
     scripts = sorted(path for path in (root / "stages").glob("*.py") if path.name[0] != "_")
-    lines = {"version": importlib.metadata.version("headstart"), **_digests(scripts)}
+    lines = {"version": importlib.metadata.version("headstart")}
+    lines |= {script.stem: _digest(script) for script in scripts}
     text = _HEAD + "".join(f"{key}: '{value}'\n" for key, value in lines.items())
     text += "scripts:\n" + "".join(f"  {name}: '{sha}'\n" for name, sha in originals.items())
     # Unchanged it keeps its date, and DVC need not look into it.
@@ -66,7 +68,7 @@ def verify(root: Path, script: Path) -> None:
         UserError: It tells another headstart, whose results DVC would take for those of this one.
     """
     locked = _locked(root / FILE)
-    if locked and locked.get(script.stem) != _digests([script])[script.stem]:
+    if locked and locked.get(script.stem) != _digest(script):
         raise UserError(
             f"{FILE}: was written by another headstart ({locked.get('version')}) than the one that "
             "runs here; start the pipeline with `headstart run`, which writes it anew"
@@ -74,32 +76,25 @@ def verify(root: Path, script: Path) -> None:
 
 
 def _locked(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    return yaml_text.parameters(path.read_text(encoding="utf-8"), FILE) or {}
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return yaml_text.parameters(text, FILE) or {}
 
 
 def _update_scripts(root: Path, originals: Mapping[str, str]) -> dict[str, str]:
-    """Writes anew what nobody edited; returns the hashes of headstart's scripts that lie there.
-
-    Args:
-        root: The project.
-        originals: Hashes of the scripts as headstart wrote them last, by name.
-    """
+    """Writes anew what nobody edited since `originals`; returns the hashes to keep, by name."""
     hashes = {}
     for ours in sorted((template() / "stages").glob("*.py")):
-        theirs, content = root / "stages" / ours.name, ours.read_bytes()
+        theirs = root / "stages" / ours.name
         if not theirs.is_file():
             continue
-        lying = hashlib.sha256(theirs.read_bytes()).hexdigest()
-        original = hashes[ours.name] = hashlib.sha256(content).hexdigest()
-        if lying == original:
-            continue
-        if lying == originals.get(ours.name):
+        lying, new = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (theirs, ours))
+        last = originals.get(ours.name, new)
+        hashes[ours.name] = new
+        if lying == last != new:
             with replacing(theirs) as part:
-                part.write_bytes(content)
-        else:
-            hashes[ours.name] = originals.get(ours.name, original)
+                shutil.copyfile(ours, part)
+        elif lying != new:
+            hashes[ours.name] = last
             warn(
                 f"stages/{ours.name}: was edited here and stays; that of the installed headstart "
                 f"is another, see {ours}"
@@ -107,13 +102,7 @@ def _update_scripts(root: Path, originals: Mapping[str, str]) -> dict[str, str]:
     return hashes
 
 
-def _digests(scripts: Sequence[Path]) -> dict[str, str]:
-    """Returns the hash of what the library does behind each script, by the script's name."""
-    files = {script.stem: code.reached(script) for script in scripts}
-    hashes = code.hashes(set().union(*files.values()))
-    return {
-        stage: hashlib.sha256(
-            json.dumps({path: hashes[path] for path in sorted(paths)}).encode()
-        ).hexdigest()
-        for stage, paths in files.items()
-    }
+def _digest(script: Path) -> str:
+    """Returns the hash of what the library does behind a script."""
+    hashes = code.hashes(code.reached(script))
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
