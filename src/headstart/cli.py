@@ -301,9 +301,9 @@ def claims() -> None:
 def publish_study(section: Section = "grid") -> None:
     """Write the study's run to MLflow: parameters, curves, tables, pictures."""
     root = _root()
-    from headstart.tracking import studies
+    from headstart.tracking import publication
 
-    run_id, new = studies.publish(root, section)
+    run_id, new = publication.publish_study(root, section)
     typer.echo(f"study {section}: {'written' if new else 'there already'}, run {run_id}")
     _tell_store(root)
 

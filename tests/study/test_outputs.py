@@ -284,13 +284,13 @@ def test_committed_claims_are_those_of_the_committed_tables(
 def test_study_is_one_run_in_mlflow_however_often_it_is_published(
     written: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    from headstart.tracking import studies
+    from headstart.tracking import publication
 
     new_store(tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    run_id, new = studies.publish(written, "grid")
+    run_id, new = publication.publish_study(written, "grid")
     assert new
-    assert studies.publish(written, "grid") == (run_id, False)
+    assert publication.publish_study(written, "grid") == (run_id, False)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run = client.get_run(run_id)
     assert run.data.tags["headstart.kind"] == "study"
@@ -301,10 +301,10 @@ def test_study_is_one_run_in_mlflow_however_often_it_is_published(
 
 
 def test_study_that_was_not_run_cannot_be_published(tmp_path: Path) -> None:
-    from headstart.tracking import studies
+    from headstart.tracking import publication
 
     with pytest.raises(UserError, match=r"dvc repro study/dvc\.yaml"):
-        studies.publish(tmp_path, "grid")
+        publication.publish_study(tmp_path, "grid")
 
 
 @pytest.mark.parametrize("stage", ["grid", "claims"])

@@ -70,9 +70,9 @@ def publish_study(root: Path, section: str) -> None:
         return
     try:
         with quick_imports():
-            from headstart.tracking import studies
+            from headstart.tracking import publication
 
-        studies.publish(root, section)
+        publication.publish_study(root, section)
     except UserError as error:
         again = f"headstart study publish --section {section}"
         warn(f"MLflow lacks this study: {error}; `{again}` sends it")

@@ -1,20 +1,30 @@
 """What each run of the lab book holds: a function of what DVC and git keep."""
 
+import csv
+import hashlib
 import json
 import math
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric
 
+from headstart.core.errors import UserError
 from headstart.core.nested import flat
+from headstart.params import reading, yaml_text
 from headstart.reporting import render
-from headstart.tracking.identity import STAGES, Stage, State, TrainingRun
+from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, digest
 
 NOTE = "mlflow.note.content"
+_STUDY_PARAMETERS = "study/params.yaml"
+_TABLES = ("cells.csv", "summary.csv", "verdicts.csv", "derived.csv", "study.json")
+_FOLDERS = {".csv": "tables", ".json": "tables", ".png": "plots"}
+# By the names that summary.csv gives them; one point a label budget.
+_LABEL_CURVES = ("mean", "gain", "degenerate")
 
 
 @dataclass(frozen=True)
@@ -90,12 +100,7 @@ def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Ent
         runs=runs,
         experiment=experiment,
         titles={name: _training_name(run.stage, run.acting) for name, run in trainings.items()},
-        data={
-            path: md5
-            for run in trainings.values()
-            for path, md5 in run.data.items()
-            if not path.startswith("models/")
-        },
+        data={path: md5 for run in trainings.values() for path, md5 in run.data.items()},
         settings=[
             shlex.quote(f"{key}={_hydra(value)}")
             for key, value in state.params.items()
@@ -133,6 +138,59 @@ def _final_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
         if type(value) in (int, float) and math.isfinite(value):
             numbers[key.removeprefix("comparison.").replace(".", "/")] = float(value)
     return numbers
+
+
+def study(root: Path, section: str) -> Entry:
+    """Returns the run of a study: parameters, curves over the labels, tables and pictures.
+
+    Its key is the hash of its parameters and tables.
+
+    Raises:
+        UserError: There is no study of this section yet.
+    """
+    folder = root / "metrics/study" / section
+    missing = [name for name in _TABLES if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder}: {', '.join(missing)} is not there; `dvc repro study/dvc.yaml` makes it"
+        )
+    path = root / _STUDY_PARAMETERS
+    values = yaml_text.parameters(path.read_text(encoding="utf-8"), str(path))
+    chosen = {key: values[key] for key in ("replicas", "statistics", section)}
+    # How the images got there changes nothing that was trained on them.
+    dataset = reading.load(root / "params.yaml").dataset
+    chosen["dataset"] = dataset.model_dump(exclude={"path", "sources", "image_size"})
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix in _FOLDERS}
+    hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in _TABLES}
+    answer = "\n".join(f"- {sentence}" for sentence in json.loads(files["study.json"])["answer"])
+    return Entry(
+        key=digest({"parameters": chosen, "files": hashes}),
+        name=f"study {section}",
+        kind={"headstart.kind": "study", "headstart.stage": section},
+        params=flat(chosen),
+        metrics=_label_curves(folder / "summary.csv"),
+        tags={NOTE: f"**The study's answer**\n\n{answer}"},
+        files={f"{_FOLDERS[Path(name).suffix]}/{name}": files[name] for name in files},
+    )
+
+
+def _label_curves(path: Path) -> list[Metric]:
+    """Returns means, gains and counts as metrics whose step is the number of labels."""
+    stamp = now()
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Metric(f"{_curve_name(row)}/{column}", float(row[column]), stamp, int(row["labels"]))
+            for row in csv.DictReader(file)
+            for column in _LABEL_CURVES
+            if row[column]
+        ]
+
+
+def _curve_name(row: Mapping[str, Any]) -> str:
+    """Returns a metric's name: MLflow takes no equals sign."""
+    shift = f"/shift {row['shift']}" if row["shift"] != "0" else ""
+    training = str(row["training"]).replace("=", " ")
+    return f"{row['task']}{shift}/{row['network']}/{training}/{row['arm']}"
 
 
 def curves(epochs: Iterable[Mapping[str, float]], *, prefix: str = "") -> list[Metric]:

@@ -73,8 +73,6 @@ class LabBook:
             private.move_artefacts(file, old=old, new=artefacts(file))
         return str(experiment.experiment_id)
 
-    # Trainings as they happen.
-
     def begin(self, entry: Entry, tags: Mapping[str, str]) -> str:
         """Returns the id of a new run that shows itself as running."""
         with self._store.held():
@@ -121,8 +119,6 @@ class LabBook:
             if known:
                 self._client.delete_run(run_id)
             return known or run_id
-
-    # What a state of the project, or a study, calls for.
 
     def publish(self, state: State, tags: Mapping[str, str]) -> Summary:
         """Writes the trainings and the comparison of `state` that the store does not hold yet."""

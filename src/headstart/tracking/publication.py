@@ -41,6 +41,16 @@ def publish_all(root: Path) -> dict[str, Summary | str]:
     return done
 
 
+def publish_study(root: Path, section: str) -> tuple[str, bool]:
+    """Writes the study of a section to MLflow; returns its run's id, and whether it is new.
+
+    Raises:
+        UserError: There is no study yet, or the store cannot be reached.
+    """
+    tags = provenance(root, revisions.Workspace(root))
+    return LabBook(address(root)).write(entries.study(root, section), tags)
+
+
 def serve(messages: Messages) -> dict[str, Any]:
     """Does what a stage asks for through its pipe; returns what to tell it at the end."""
     first = messages.get()
