@@ -32,7 +32,6 @@ CHAMPION = "champion"
 
 # What the served code imports, pinned to what is installed here.
 _REQUIREMENTS = ("keras", "mlflow", "numpy", "pydantic", "pyyaml", "tensorflow")
-_STAGES = {stage.arm: name for name, stage in identity.STAGES.items()}
 # What tells the library's code in a project of `headstart init`, which has no copy of it.
 _LOCK = "headstart.lock"
 # Where what git does not know could have changed the model.
@@ -80,13 +79,13 @@ def register(root: Path, *, force: bool = False) -> Registration:
     state = states.read(revisions.Workspace(root), finished=True)
     arm = verdict.arm_to_serve(str(state.metrics["comparison"]["verdict"]))
     runs = dict(zip(identity.STAGES, publication.publish(root).run_ids, strict=False))
-    training = state.trainings[_STAGES[arm]]
+    training = next(run for run in state.trainings.values() if run.stage.arm == arm)
     candidate = _Candidate(
         arm=arm,
         model=root / training.stage.model,
         classes=artefacts.read_json(root / "data/prepared/classes.json")["target"]["names"],
         tags=_tags(root, state, training, arm=arm, commit=commit),
-        run_id=runs[_STAGES[arm]],
+        run_id=runs[training.stage.name],
         alpha=reading.load(root / "params.yaml").evaluate.alpha,
     )
     store = Connection(address(root))
@@ -197,6 +196,13 @@ def _add(client: Any, candidate: _Candidate, root: Path) -> str:
 def _save(folder: Path, candidate: _Candidate, root: Path, logged: Any) -> None:
     """Writes the model to `folder`/model: network, names of the classes, code, signature."""
     images = artefacts.read_array(root / "data/prepared/target/test_images.npy")
+    columns = {"class": "string", "label": "long", "probability": "double"}
+    answers = [ColSpec(kind, name) for name, kind in columns.items()]
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
+        outputs=Schema([*answers, ColSpec(Array(DataType.double), "probabilities")]),
+    )
+    private.take_input_as_it_comes(signature)
     data = folder / "classifier"
     data.mkdir()
     shutil.copy(candidate.model, data / serving.MODEL_FILE)
@@ -214,22 +220,11 @@ def _save(folder: Path, candidate: _Candidate, root: Path, logged: Any) -> None:
             model_id=logged.model_id,
             run_id=candidate.run_id,
         ),
-        signature=_signature(images.shape[1:]),
+        signature=signature,
         # Raw pixels again: normalising divided them by 255.
         input_example=np.rint(images[:1] * 255).astype(np.uint8),
         pip_requirements=[f"{n}=={importlib.metadata.version(n)}" for n in _REQUIREMENTS],
     )
-
-
-def _signature(shape: tuple[int, ...]) -> ModelSignature:
-    columns = {"class": "string", "label": "long", "probability": "double"}
-    answers = [ColSpec(kind, name) for name, kind in columns.items()]
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
-        outputs=Schema([*answers, ColSpec(Array(DataType.double), "probabilities")]),
-    )
-    private.take_input_as_it_comes(signature)
-    return signature
 
 
 def _succession(

@@ -62,8 +62,7 @@ class _Child:
         self._unsent = bytearray()
         self._trouble: str | None = None
         self._process: Any = None
-        self._on = switched_on()
-        if not self._on:
+        if not switched_on():
             return
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
         try:
@@ -107,7 +106,7 @@ class _Child:
             # After its last word nothing remains to be done but MLflow's slow leaving.
             self._process.kill()
             self._process.wait()
-        if self._on and "done" not in answer:
+        if (self._process or self._trouble) and "done" not in answer:
             self._warn(answer.get("error") or self._trouble or "the recorder died")
 
     def leave(self, *, seconds: float) -> None:

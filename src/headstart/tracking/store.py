@@ -70,5 +70,5 @@ def probe(uri: str, *, seconds: float) -> None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname or "", port), timeout=seconds).close()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = getattr(error, "strerror", None) or error
         raise StoreError(f"MLflow at {masked(uri)} cannot be reached ({reason})") from error
