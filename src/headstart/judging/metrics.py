@@ -88,8 +88,7 @@ class Record(_Part):
     @property
     def costs(self) -> dict[str, Cost]:
         """The cost by model."""
-        cost = self.cost
-        return {"baseline": cost.baseline, "transfer": cost.transfer, "source": cost.source}
+        return dict(self.cost)
 
 
 @dataclass(frozen=True)

@@ -250,17 +250,15 @@ def succeeds(
     challenger right more often; constant answers make the comparison invalid. `actual` are classes
     from 0, int (n,), the others probabilities, float (n,) of class 1 or (n, k).
     """
-    answered = answered_classes(incumbent), answered_classes(challenger)
-    for name, probabilities, own in (
-        ("incumbent", incumbent, answered[0]),
-        ("challenger", challenger, answered[1]),
-    ):
-        if constant(own) or not np.isfinite(probabilities).all():
+    models = {"incumbent": incumbent, "challenger": challenger}
+    answered = {name: answered_classes(own) for name, own in models.items()}
+    for name, probabilities in models.items():
+        if constant(answered[name]) or not np.isfinite(probabilities).all():
             return False, (
                 f"the {name} gives one and the same answer to all {len(actual)} test images, "
                 "which makes the comparison invalid"
             )
-    pairs = paired(actual, *answered)
+    pairs = paired(actual, *answered.values())
     p = mcnemar(pairs)
     counted = (
         f"of {pairs.total} test images {pairs.only_transfer} are answered right by the "

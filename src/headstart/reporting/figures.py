@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAME_LENGTH = 16
+_IMAGES_A_ROW = 4
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
@@ -112,14 +113,13 @@ def misclassified(
     `images` are (n, height, width) or (n, height, width, channels), float in [0, 1]; `chosen` are
     the indices of those to show, as `mistakes` gives them.
     """
-    columns = 4
-    rows = max(1, math.ceil(len(chosen) / columns))
     if not len(chosen):
         with new_figure(9, 1.2) as figure:
             figure.text(0.5, 0.5, "Both arms answer every test image right.", ha="center")
         return figure
+    rows = math.ceil(len(chosen) / _IMAGES_A_ROW)
     with new_figure(9, 3.1 * rows) as figure:
-        panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+        panels = figure.subplots(rows, _IMAGES_A_ROW, squeeze=False).reshape(-1)
         for axes in panels[len(chosen) :]:
             axes.set_axis_off()
         for axes, index in zip(panels, chosen, strict=False):
@@ -136,18 +136,11 @@ def misclassified(
                 answer = answers.classes[arm][index]
                 sure = float(per_class(probabilities[index : index + 1])[0, answer])
                 wrong = answer != answers.actual[index]
-                axes.text(
-                    0.5,
-                    -0.06 - 0.12 * line,
-                    f"{'✗' if wrong else '✓'} {arm}: {_short(classes[answer])} "
-                    f"{number(sure, '{:.0%}')}",
-                    color=COLOURS[arm],
-                    fontsize=9,
-                    fontweight="bold" if wrong else "normal",
-                    ha="center",
-                    va="top",
-                    transform=axes.transAxes,
-                )
+                mark, weight = ("✗", "bold") if wrong else ("✓", "normal")
+                text = f"{mark} {arm}: {_short(classes[answer])} {number(sure, '{:.0%}')}"
+                look = {"color": COLOURS[arm], "fontsize": 9, "fontweight": weight}
+                place = {"ha": "center", "va": "top", "transform": axes.transAxes}
+                axes.text(0.5, -0.06 - 0.12 * line, text, **look, **place)
     return figure
 
 
@@ -171,7 +164,7 @@ def draw(
         for arm, own in answers.probabilities.items()
     )
     drawn = {
-        "learning_curves": ("Learning curves", learning_curves(history), _curves(history)),
+        "learning_curves": ("Learning curves", learning_curves(history), _curves_in_words(history)),
         "confusion_matrices": (
             "Confusion matrices",
             confusion_matrices(answers, classes=classes),
@@ -192,7 +185,7 @@ def draw(
     return pictures
 
 
-def _curves(history: Sequence[Mapping[str, Any]]) -> str:
+def _curves_in_words(history: Sequence[Mapping[str, Any]]) -> str:
     ends = {row["arm"]: row for row in history if row["arm"] in ARMS}
     return "Loss and accuracy by epoch. Validation accuracy at the end: " + ", ".join(
         f"{arm} {number(_float(row['val_accuracy']), '{:.4f}')} at epoch {row['epoch']}"

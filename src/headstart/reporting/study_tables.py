@@ -129,16 +129,15 @@ def rounded(row: _Kind) -> _Kind:
 
 def write(path: Path, kind: type[_Kind], rows: Sequence[_Kind]) -> None:
     """Writes rows as CSV, the header alone where there are none."""
+
+    def shown(value: Any) -> Any:
+        return "" if isinstance(value, float) and math.isnan(value) else value
+
+    filled = ({name: shown(value) for name, value in vars(row).items()} for row in rows)
     names = [field.name for field in dataclasses.fields(kind)]
-    artefacts.write_table(
-        path,
-        (
-            {name: "" if _undefined(value) else value for name, value in vars(row).items()}
-            for row in rows
-        ),
-        # The shift came after the tables' first readers.
-        columns=[name for name in names if name != "shift"] + ["shift"],
-    )
+    # The shift came after the tables' first readers.
+    columns = [name for name in names if name != "shift"] + ["shift"]
+    artefacts.write_table(path, filled, columns=columns)
 
 
 def read(path: Path, kind: type[_Kind]) -> list[_Kind]:
@@ -149,7 +148,3 @@ def read(path: Path, kind: type[_Kind]) -> list[_Kind]:
         kind(**{name: types[name](text) for name, text in row.items()})
         for row in artefacts.read_table(path)
     ]
-
-
-def _undefined(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

@@ -18,7 +18,7 @@ from headstart.reporting.study_tables import (
 )
 from headstart.study import statistics
 from headstart.study.cells_table import Curve, Curves, resampling
-from headstart.study.curves import Estimate, area, crossover, labels_saved, needed
+from headstart.study.curves import area, crossover, labels_saved, needed
 from headstart.study.parameters import Statistics
 
 _COVERAGE_SAMPLES = 2000
@@ -65,44 +65,36 @@ def verdict_rows(
 def derived_rows(curves: Curves, settings: Statistics) -> list[DerivedRow]:
     """Returns the rows of derived.csv: labels needed and saved, crossovers, areas."""
     return [
-        rounded(
-            DerivedRow(
-                **setting._asdict(),
-                arm=arm,
-                quantity=quantity,
-                at=at,
-                **dataclasses.asdict(estimate),
-            )
-        )
+        rounded(row)
         for setting, arms in curves.items()
-        for arm, quantity, at, estimate in _derived(setting, arms, settings)
+        for row in _derived(setting, arms, settings)
     ]
 
 
 def _derived(
     setting: Setting, arms: Mapping[str, Curve], settings: Statistics
-) -> Iterator[tuple[str, str, str, Estimate]]:
+) -> Iterator[DerivedRow]:
     base = arms[BASELINE].accuracies
     for arm, curve in arms.items():
         both = curve.labels, curve.accuracies
         about = settings, "derived", *setting, arm
-        for target in settings.target_accuracies:
-            drawn = resampling(*about, "needed", str(target))
-            enough = needed(*both, target=target, resampling=drawn)
-            yield arm, "labels_needed", str(target), enough
-        if arm == BASELINE:
-            continue
-        for at, budget in enumerate(curve.labels.tolist()):
-            drawn = resampling(*about, "saved", budget)
-            yield (
-                arm,
-                "labels_saved",
-                str(budget),
-                labels_saved(*both, base, at=at, resampling=drawn),
+        estimates = {
+            ("labels_needed", str(target)): needed(
+                *both, target=target, resampling=resampling(*about, "needed", str(target))
             )
-        drawn = resampling(*about, "crossover")
-        yield arm, "crossover", "", crossover(*both, base, resampling=drawn)
-        yield arm, "area", "", area(*both, base, confidence=settings.confidence)
+            for target in settings.target_accuracies
+        }
+        if arm != BASELINE:
+            for at, budget in enumerate(curve.labels.tolist()):
+                drawn = resampling(*about, "saved", budget)
+                saved = labels_saved(*both, base, at=at, resampling=drawn)
+                estimates["labels_saved", str(budget)] = saved
+            drawn = resampling(*about, "crossover")
+            estimates["crossover", ""] = crossover(*both, base, resampling=drawn)
+            estimates["area", ""] = area(*both, base, confidence=settings.confidence)
+        for (quantity, of), estimate in estimates.items():
+            row = {**setting._asdict(), "arm": arm, "quantity": quantity, "at": of}
+            yield DerivedRow(**row, **vars(estimate))
 
 
 def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:

@@ -57,11 +57,11 @@ class Runner:
             UserError: Some groups failed; the others are done and kept.
         """
         groups = self.prepared.groups
-        kept: dict[str, Arrays] = {}
-        for group in groups:
-            arrays = self.store.read(self.key(group))
-            if arrays is not None:
-                kept[group.name] = arrays
+        kept = {
+            group.name: arrays
+            for group in groups
+            if (arrays := self.store.read(self.key(group))) is not None
+        }
         missing = [group for group in groups if group.name not in kept]
         self.say(
             f"{self.prepared.cells} trainings in {len(groups)} groups, {len(kept)} done already"
@@ -192,28 +192,23 @@ def collect(prepared: prepare.Prepared, kept: Mapping[str, Arrays]) -> list[Cell
     rows: dict[plan.Row, list[plan.Group]] = {}
     for group in prepared.groups:
         rows.setdefault(group.row, []).append(group)
-    rates = prepared.grid.learning_rates
+    rates, seeds = prepared.grid.learning_rates, np.arange(prepared.grid.seeds)
+
+    def by_rate(groups: Sequence[plan.Group], name: str) -> np.ndarray:
+        each = ([group for group in groups if group.learning_rate == rate] for rate in rates)
+        return np.stack([np.concatenate([kept[group.name][name] for group in own]) for own in each])
+
     cells = []
     for row, groups in rows.items():
         _, actual = tasks.positions(prepared.data.parts["test"].labels, groups[0].question.target)
-        by_rate = [
-            {
-                name: np.concatenate(
-                    [kept[group.name][name] for group in groups if group.learning_rate == rate]
-                )[: prepared.grid.seeds]
-                for name in ("answers", "finite", "validation_right")
-            }
-            for rate in rates
-        ]
-        best = np.stack([arrays["validation_right"] for arrays in by_rate]).argmax(axis=0)
-        seeds = np.arange(prepared.grid.seeds)
-        answers = np.stack([arrays["answers"] for arrays in by_rate])[best, seeds]
+        best = by_rate(groups, "validation_right")[:, seeds].argmax(axis=0)
+        answers = by_rate(groups, "answers")[best, seeds]
         cells.append(
             Cells(
                 row=row,
                 answers=answers,
                 right=answers == actual,
-                finite=np.stack([arrays["finite"] for arrays in by_rate])[best, seeds],
+                finite=by_rate(groups, "finite")[best, seeds],
                 learning_rates=tuple(rates[place] for place in best),
                 validation_labels=groups[0].validation_labels,
                 cost=prepared.cost(groups[0]),
