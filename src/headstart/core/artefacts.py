@@ -8,22 +8,16 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import numpy as np
 
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
-
-
-class SavesItself(Protocol):
-    """A Keras model, as far as this module needs to know one."""
-
-    def save(self, filepath: str | Path, **options: Any) -> None:
-        """Writes the model to `filepath`."""
 
 
 @contextlib.contextmanager
@@ -35,22 +29,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    handle, name = tempfile.mkstemp(prefix=_prefix(), suffix=f".part{path.suffix}", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.parent / f".{os.getpid()}-{uuid.uuid4().hex}.part{path.suffix}"
     try:
+        part.touch()
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files private; an output has the user's ordinary mode.
-        part.chmod(0o666 & ~_umask())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _prefix() -> str:
-    return f".{os.getpid()}-"
 
 
 def _sweep(folder: Path) -> None:
@@ -65,12 +52,6 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(True)
         except PermissionError:  # It lives, and is another user's.
             continue
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -89,12 +70,8 @@ def write_blocks(
     kind = np.dtype(dtype)
     rows = 0
     with replacing(path) as part, part.open("wb") as file:
-        header = {
-            "descr": np.lib.format.dtype_to_descr(kind),
-            "fortran_order": False,
-            "shape": shape,
-        }
-        np.lib.format.write_array_header_1_0(file, header)
+        header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
         for block in blocks:
             if block.dtype != kind or block.shape[1:] != shape[1:]:
                 raise ValueError(f"a block of {block.dtype} {block.shape} in {kind} {shape}")
@@ -107,27 +84,14 @@ def write_blocks(
 def read_array(path: Path) -> np.ndarray:
     """Returns the array in the `.npy` file `path`, memory-mapped and read-only."""
     try:
-        with path.open("rb") as file:
-            # Nothing cannot be mapped.
-            empty = 0 in _npy_shape(file)
-        return np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError) as error:
         raise UserError(f"{path}: {_reason(error)}; `dvc repro` makes it again") from error
 
 
-def _npy_shape(file: BinaryIO) -> tuple[int, ...]:
-    if np.lib.format.read_magic(file) != (1, 0):
-        return ()
-    shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(file)[0]
-    return shape
-
-
 def read_part(folder: Path, name: str) -> Part:
     """Returns the images and labels of the part `name` ("train", "valid" or "test") in `folder`."""
-    return Part(
-        images=read_array(folder / f"{name}_images.npy"),
-        labels=read_array(folder / f"{name}_labels.npy"),
-    )
+    return Part(*(read_array(folder / f"{name}_{kind}.npy") for kind in ("images", "labels")))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -183,13 +147,14 @@ def read_history(path: Path) -> list[dict[str, float]]:
     ]
 
 
-def write_model(path: Path, model: SavesItself) -> None:
+def write_model(path: Path, model: Any) -> None:
     """Writes a Keras model as `.keras` such that equal weights and layers give equal bytes.
 
     Keras puts dates into the zip, `date_saved` into metadata.json and Python's `id()` as
     `shared_object_id` into config.json: all three are replaced by fixed values.
     """
-    with replacing(path) as part, _folder_beside(path) as folder:
+    beside = tempfile.TemporaryDirectory(".part", f".{os.getpid()}-", path.parent)
+    with replacing(path) as part, beside as folder:
         saved = Path(folder) / path.name
         model.save(saved)
         with zipfile.ZipFile(saved) as old, zipfile.ZipFile(part, "w") as new:
@@ -197,10 +162,6 @@ def write_model(path: Path, model: SavesItself) -> None:
                 member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 member.external_attr = 0o644 << 16
                 new.writestr(member, _without_chance(name, old.read(name)))
-
-
-def _folder_beside(path: Path) -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix=_prefix(), suffix=".part", dir=path.parent)
 
 
 def _without_chance(name: str, content: bytes) -> bytes:
@@ -220,6 +181,17 @@ def _without_chance(name: str, content: bytes) -> bytes:
         }
 
     return json.dumps(clean(json.loads(content))).encode()
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested sections as keys joined by dots; an empty section stays as {}."""
+    flattened: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flattened |= flat(value, f"{prefix}{key}.")
+        else:
+            flattened[f"{prefix}{key}"] = value
+    return flattened
 
 
 def md5(path: Path) -> str:

@@ -14,19 +14,9 @@ LIBRARY = Path(__file__).resolve().parents[1]
 """The folder `headstart` that this code runs from."""
 
 FLOORS = (
-    "cli",
-    "study",
-    "tracking",
-    "project",
-    "serving",
-    "reporting",
-    "judging",
-    "transfer",
-    "learning",
-    "data",
-    "params",
-    "core",
-)
+    "cli", "study", "tracking", "project", "serving", "reporting", "judging", "transfer",
+    "learning", "data", "params", "core",
+)  # fmt: skip
 """The folders and files of the library from the top; each imports only what stands below it."""
 
 CANNOT_ACT = {
@@ -92,9 +82,7 @@ def declared(paths: Iterable[str]) -> set[str]:
 
 def hashes(paths: Iterable[str], library: Path = LIBRARY) -> dict[str, str]:
     """Returns the hash of what each file of the library does, by its path."""
-    return {
-        path: hash_of((library / path).read_text(encoding="utf-8")) for path in sorted(set(paths))
-    }
+    return {at: hash_of((library / at).read_text(encoding="utf-8")) for at in sorted(set(paths))}
 
 
 @functools.cache
@@ -104,10 +92,9 @@ def hash_of(text: str) -> str:
     Nor does what an error says: of `raise Error(...)` the kind alone counts.
     """
     tree = ast.parse(text)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
+        if isinstance(node, documented) and ast.get_docstring(node):
             node.body[0] = ast.Pass()
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             node.exc = node.exc.func

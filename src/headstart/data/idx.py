@@ -3,7 +3,7 @@
 import math
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,9 +24,6 @@ def read_idx(path: Path) -> np.ndarray:
     Raises:
       UserError: when the file is not there, is not IDX of unsigned bytes with 1 to 4 dimensions,
         has an empty dimension, or holds more or fewer bytes than its header says.
-
-    References:
-      The IDX format as described with the MNIST database.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; `dvc repro download` gets it")
@@ -37,9 +34,8 @@ def read_idx(path: Path) -> np.ndarray:
         if expected > _MOST_BYTES:
             raise damaged(path, f"the header gives {_times(shape)} bytes, more than {_MOST_BYTES}")
         if size != expected:
-            raise damaged(
-                path, f"{_times(shape)} values make {expected} bytes, the file has {size}"
-            )
+            makes = f"{_times(shape)} values make {expected} bytes"
+            raise damaged(path, f"{makes}, the file has {size}")
     # Mapped, so that memory does not grow with the dataset.
     return np.memmap(path, dtype=np.uint8, mode="r", offset=4 + 4 * len(shape), shape=shape)
 
@@ -84,8 +80,8 @@ def load(
     """
     paths = [folder / file.name for file in dataset.files]
     train_images, train_labels, test_images, test_labels = map(read_idx, paths)
-    _check_pair(dataset, paths[0], train_images, paths[1], train_labels)
-    _check_pair(dataset, paths[2], test_images, paths[3], test_labels)
+    _check_pair(dataset, paths[:2], train_images, train_labels)
+    _check_pair(dataset, paths[2:], test_images, test_labels)
     if train_images.shape[1:] != test_images.shape[1:]:
         raise damaged(
             paths[2],
@@ -96,23 +92,19 @@ def load(
 
 
 def _check_pair(
-    dataset: PublishedDataset,
-    image_path: Path,
-    images: np.ndarray,
-    label_path: Path,
-    labels: np.ndarray,
+    dataset: PublishedDataset, paths: Sequence[Path], images: np.ndarray, labels: np.ndarray
 ) -> None:
-    for path, array, dimensions in ((image_path, images, 3), (label_path, labels, 1)):
+    of_images, of_labels = paths
+    for path, array, dimensions in ((of_images, images, 3), (of_labels, labels, 1)):
         if array.ndim != dimensions:
             raise damaged(path, f"it has {array.ndim} dimensions, {dimensions} are expected")
     if len(images) != len(labels):
-        raise damaged(
-            label_path, f"{len(labels)} labels for the {len(images)} images in {image_path.name}"
-        )
+        reason = f"{len(labels)} labels for the {len(images)} images in {of_images.name}"
+        raise damaged(of_labels, reason)
     wrong = np.flatnonzero(labels >= len(dataset.classes))
     if wrong.size:
         raise damaged(
-            label_path,
+            of_labels,
             f"label {labels[wrong[0]]} at position {wrong[0]} is no class of {dataset.name} "
             f"(0 to {len(dataset.classes) - 1})",
         )

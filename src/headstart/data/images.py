@@ -9,20 +9,19 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from headstart.core.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 # Larger than any camera's; an image of a few kilobytes can claim a billion pixels.
 _MOST_PIXELS = 120_000_000
 
 _DEEP_GREY = ("I", "I;16", "I;16B")
 _GREY = ("1", "L", "LA", *_DEEP_GREY)
+
+_FILTER = Image.Resampling.BILINEAR
 
 # Several pictures in one JPEG, as some telephones save them, are MPO to Pillow; the first counts.
 _JPEG = ("JPEG", "MPO")
@@ -37,15 +36,13 @@ _DAMAGE = (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, EO
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> "Iterator[Image]":
+def opened(path: Path) -> Iterator[Image.Image]:
     """Yields an image whose pixels are not decoded yet.
 
     Raises:
         UserError: There is no such file, it is no PNG or JPEG, is damaged or claims too many
             pixels.
     """
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with warnings.catch_warnings():
             # Pillow warns of what may be a bomb; ours is a limit.
@@ -70,12 +67,12 @@ def opened(path: Path) -> "Iterator[Image]":
         raise UserError(f"{path}: is no PNG or JPEG image, or damaged{reason}") from error
 
 
-def is_grey(image: "Image") -> bool:
+def is_grey(image: Image.Image) -> bool:
     """Tells whether an image has one channel, transparency not counted."""
     return image.mode in _GREY
 
 
-def upright_size(image: "Image") -> tuple[int, int]:
+def upright_size(image: Image.Image) -> tuple[int, int]:
     """Returns height and width as a viewer shows the image; decodes nothing."""
     sideways = image.format in _JPEG and image.getexif().get(_ORIENTATION) in _SIDEWAYS
     return (image.width, image.height) if sideways else (image.height, image.width)
@@ -95,8 +92,6 @@ def read(path: Path, *, shape: Sequence[int]) -> np.ndarray:
     Raises:
         UserError: As `opened` does.
     """
-    from PIL import Image, ImageOps
-
     height, width = shape[:2]
     with opened(path) as image:
         picture: Image.Image = image
@@ -112,7 +107,7 @@ def read(path: Path, *, shape: Sequence[int]) -> np.ndarray:
             paper = Image.new("RGBA", layers.size, "white")
             picture = Image.alpha_composite(paper, layers)
         picture = picture.convert("L" if len(shape) == 2 else "RGB")
-        return np.asarray(_stretched(picture, height, width))
+        return np.asarray(picture.resize((width, height), _FILTER))
 
 
 def resized(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -122,17 +117,6 @@ def resized(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         images: (n, height, width) or (n, height, width, 3) uint8.
         shape: The new height and width; more is ignored.
     """
-    from PIL import Image
-
     height, width = shape[:2]
-    return np.stack(
-        [np.asarray(_stretched(Image.fromarray(image), height, width)) for image in images]
-    )
-
-
-def _stretched(picture: "Image", height: int, width: int) -> "Image":
-    from PIL.Image import Resampling
-
-    if (picture.width, picture.height) == (width, height):
-        return picture
-    return picture.resize((width, height), Resampling.BILINEAR)
+    pictures = map(Image.fromarray, images)
+    return np.stack([np.asarray(p.resize((width, height), _FILTER)) for p in pictures])

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from headstart.core import seeds
+from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
-from headstart.core.nested import flat
 from headstart.judging.answers import ARMS, Answers, answered_classes
 from headstart.judging.metrics import Comparison, Scores
 from headstart.params.sections import Evaluate

@@ -4,14 +4,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from headstart.core.errors import WrongValue
 
@@ -144,41 +137,17 @@ def own_network(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_a_number)]
-
-
 Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)]
-
-
 Epochs = Annotated[Whole, Field(ge=1, le=_MOST_EPOCHS)]
-
-
 BatchSize = Annotated[Whole, Field(ge=1, le=MOST_IMAGES)]
-
-
 Size = Annotated[int | float, PlainValidator(_size)]
-
-
 LearningRate = Annotated[Number, Field(gt=0, le=1000)]
-
-
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
-
-
 Units = Annotated[Whole, Field(ge=1, le=_MOST_UNITS)]
-
-
 Widths = Annotated[tuple[Units, ...], Field(max_length=_MOST_LAYERS)]
-
-
 Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
-
-
 Optimizer = Literal["sgd", "adam"]
-
-
 Activation = Literal["selu", "relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
-
-
 Classes = Annotated[tuple[int | str, ...], PlainValidator(distinct_classes)]
 
 

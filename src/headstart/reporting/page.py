@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.core.nested import flat
+from headstart.core.artefacts import flat
 from headstart.judging.metrics import Outcome
 from headstart.reporting import render, words
 from headstart.reporting.style import Picture, data_uri

@@ -13,8 +13,8 @@ from typing import Any
 
 from mlflow.entities import Metric
 
+from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
-from headstart.core.nested import flat
 from headstart.params import reading, yaml_text
 from headstart.reporting import render
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, digest

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
-from headstart.core.nested import flat
 from headstart.params import reading, sections, yaml_text
 from headstart.tracking import past
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun
