@@ -23,11 +23,9 @@ class WrongValue(UserError, ValueError):
 
 @contextlib.contextmanager
 def located(place: str, **names: str) -> Iterator[None]:
-    """Says where a value that is refused stands.
+    """Says where a value that is refused stands: at `place`, such as `params.yaml: dataset.`
 
-    Args:
-        place: What comes before its key, such as `params.yaml: dataset.`
-        names: What the place calls a key, where it has another name there.
+    `names` are those of its keys that are called otherwise there.
     """
     try:
         yield
