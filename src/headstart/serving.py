@@ -51,12 +51,8 @@ class Classifier:
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Returns what the network answers to normalised images: (n,) of class 1, or (n, k)."""
         # `model.predict` builds a pipeline and a graph for every call, a third of a second.
-        outputs = np.concatenate(
-            [
-                np.asarray(self._model(images[start : start + _BATCH], training=False))
-                for start in range(0, len(images), _BATCH)
-            ]
-        )
+        batches = (images[at : at + _BATCH] for at in range(0, len(images), _BATCH))
+        outputs = np.concatenate([np.asarray(self._model(b, training=False)) for b in batches])
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def classify(self, raw: Any) -> list[Answer]:
@@ -71,12 +67,7 @@ class Classifier:
         probabilities = self.probabilities(raw_data.normalise(images))
         numbers, values = answered_classes(probabilities), per_class(probabilities)
         return [
-            Answer(
-                name=self.classes[number],
-                number=int(number),
-                probability=float(row[number]),
-                probabilities=tuple(map(float, row)),
-            )
+            Answer(self.classes[number], int(number), float(row[number]), tuple(map(float, row)))
             for number, row in zip(numbers, values, strict=True)
         ]
 

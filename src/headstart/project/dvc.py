@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from headstart.core.errors import UserError
@@ -28,20 +29,7 @@ def run(root: Path, *arguments: str) -> str:
     Raises:
         UserError: It failed: what DVC said, in one line.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it did not say why"]
-        errors = [line for line in lines if line.startswith("ERROR: ")]
-        reason = (errors or lines)[-1].removeprefix("ERROR: ")
-        raise UserError(f"`dvc {' '.join(arguments[:2])}` failed: {reason}")
-    return done.stdout
+    return _printed(root, (sys.executable, "-m", "dvc"), arguments).decode()
 
 
 def git(root: Path, *arguments: str) -> bytes:
@@ -50,22 +38,25 @@ def git(root: Path, *arguments: str) -> bytes:
     Raises:
         UserError: It failed: what git said, in one line.
     """
-    done = subprocess.run(
-        ["git", *arguments], cwd=root, env=environment(), capture_output=True, check=False
-    )
+    return _printed(root, ("git",), arguments)
+
+
+def _printed(root: Path, program: Sequence[str], arguments: Sequence[str]) -> bytes:
+    command = [*program, *arguments]
+    done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, check=False)
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UserError(f"`git {arguments[0]}` failed: {''.join(lines[-1:])}")
+        text = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+        lines = text.splitlines() or ["it did not say why"]
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        reason = (errors or lines)[-1].removeprefix("ERROR: ")
+        raise UserError(f"`{program[-1]} {' '.join(arguments[:2])}` failed: {reason}")
     return done.stdout
 
 
 def run_shown(root: Path, *arguments: str, **variables: str) -> int:
     """Runs `dvc ARGUMENTS` in `root` in the user's terminal and returns its exit status.
 
-    Args:
-        root: The project's top folder.
-        arguments: As on the command line.
-        variables: What the environment has in addition.
+    `variables` are what the environment has in addition.
     """
     command = [sys.executable, "-m", "dvc", *arguments]
     with subprocess.Popen(command, cwd=root, env=environment() | variables) as process:

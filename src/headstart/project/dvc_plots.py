@@ -44,9 +44,7 @@ def vega(root: Path) -> Path:
 def page(root: Path, revs: Sequence[str] = ()) -> Path:
     """Writes `dvc plots diff REVS` as one file that needs nothing else, and returns its path.
 
-    Args:
-        root: The project's top folder.
-        revs: Commits, branches, tags or experiments; none means the workspace against HEAD.
+    Without commits, branches, tags or experiments it shows the workspace against HEAD.
 
     Raises:
         UserError: DVC could not draw them, and what it said.
@@ -58,13 +56,12 @@ def page(root: Path, revs: Sequence[str] = ()) -> Path:
         drawn = Path(folder) / FOLDER
         given = Path(folder) / "page.html"
         given.write_text(whole, encoding="utf-8")
-        index = drawn / "index.html"
         try:
             dvc.run(
                 root, "plots", "diff", "--quiet", "--html-template", str(given),
                 "--out", str(drawn), *revs,
             )  # fmt: skip
-            drawing = index.read_text(encoding="utf-8")
+            drawing = (drawn / "index.html").read_text(encoding="utf-8")
         except (UserError, FileNotFoundError) as error:
             why = f" ({error})" if isinstance(error, UserError) else ""
             raise UserError(

@@ -61,15 +61,10 @@ def create(
 ) -> list[str]:
     """Writes a project into `folder` and returns what it chose, as lines for a person.
 
-    Args:
-        folder: Where; it must be empty or not exist. None: the command's words name none.
-        data: A folder of images or an `.npz` file, copied into the project.
-        dataset: Instead, the name of a dataset that headstart knows.
-        target: Names or numbers of the target classes, or `all`. Of a `dataset` its last two if
-            empty.
-        source: Those of the source classes; all others if empty.
-        source_model: A `.keras` file to take instead of training the source network, copied.
-        layer: Where it is cut.
+    It is made for `data`, a folder of images or an `.npz` file that is copied, or a `dataset` that
+    headstart knows. `target` and `source` are names or numbers of classes; empty they stand for a
+    dataset's last two, and for all others. `source_model` is a `.keras` file, copied too, which is
+    cut at `layer`.
 
     Raises:
         UserError: The folder is in use, or the data or the classes cannot make a project. Nothing
