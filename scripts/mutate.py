@@ -82,8 +82,8 @@ MUTATIONS = [
     Mutation(
         "checksum of a download not compared",
         f"{LIBRARY}/data/verify.py",
-        "    if file.sha256 is None or digest == file.sha256:",
-        "    if digest:",
+        "digest.hexdigest() != file.sha256",
+        "not digest",
         "tests/data/test_download.py::test_server_that_lies_or_fails_leaves_one_message_no_file_and_the_work_to_the_next",
     ),
     Mutation(

@@ -69,21 +69,14 @@ FASHION_MNIST = PublishedDataset(
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
     classes=_CLOTHES,
-    aliases={
-        "t-shirt/top": "t-shirt",
-        "t-shirt": "t-shirt",
-        "tshirt": "t-shirt",
-        "top": "t-shirt",
-        "trousers": "trouser",
-        "ankle boot": "boot",
-    },
+    aliases=dict.fromkeys(("t-shirt/top", "tshirt", "top"), "t-shirt")
+    | {"trousers": "trouser", "ankle boot": "boot"},
     sources=(
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "apt:dataset-fashion-mnist",
     ),
 )
-
 
 # LeCun, Cortes and Burges: the database's own site refuses programs, these copies do not.
 MNIST = PublishedDataset(

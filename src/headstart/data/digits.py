@@ -33,8 +33,5 @@ def _load() -> tuple[np.ndarray, np.ndarray, list[str]]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    return (
-        digits.images.astype(np.uint8),
-        digits.target.astype(np.int64),
-        [str(name) for name in digits.target_names],
-    )
+    names = [str(name) for name in digits.target_names]
+    return digits.images.astype(np.uint8), digits.target.astype(np.int64), names

@@ -15,7 +15,7 @@ from headstart.core.errors import UserError, WrongValue
 from headstart.core.masking import masked
 from headstart.data.apt import apt
 from headstart.data.catalogue import DATASETS, PublishedDataset, PublishedFile
-from headstart.data.verify import Fetch, FileRefused, SourceRefused, copied, fault, say, sha256
+from headstart.data.verify import Fetch, FileRefused, SourceRefused, copied, say, sha256, verified
 from headstart.data.web import TIMEOUT, web
 
 _SUMS = TypeAdapter(
@@ -73,7 +73,7 @@ def download(
     arrivals = {
         file.name: Arrival(file.name, file.bytes, None)
         for file in dataset.files
-        if file.sha256 is not None and fault(folder / file.name, file) is None
+        if verified(folder / file.name, file)
     }
     failures: list[str] = []
     for source in sources:
@@ -87,8 +87,11 @@ def download(
             with _opened(source, timeout=seconds) as fetch:
                 for file in missing:
                     try:
-                        if file.sha256 is None:
-                            _refuse_unverifiable(source)
+                        if file.sha256 is None and not source.startswith("https://"):
+                            raise SourceRefused(
+                                "no checksum of these files is known, so that they are trusted "
+                                "on first use, over https:// only"
+                            )
                         with replacing(folder / file.name) as part:
                             fetch(file, part)
                             if file.sha256 is None:
@@ -130,14 +133,6 @@ def _locked(lock: Path | None) -> dict[str, dict[str, str]]:
         raise UserError(
             f"{lock}: holds other things than SHA-256 sums by dataset and file; {advice}"
         ) from error
-
-
-def _refuse_unverifiable(source: str) -> None:
-    if not source.startswith("https://"):
-        raise SourceRefused(
-            "no checksum of these files is known, so that they are trusted on first use, over "
-            "https:// only"
-        )
 
 
 def _trust(dataset: PublishedDataset, file: PublishedFile, part: Path, lock: Path | None) -> None:
@@ -187,13 +182,8 @@ def _nowhere(
         f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "
         "HEADSTART_MIRROR=FOLDER, or add another source."
     )
-    return "\n".join(
-        [
-            f"no source has {names} of {dataset.name}",
-            *(f"  {failure}" for failure in failures),
-            advice,
-        ]
-    )
+    told = [f"no source has {names} of {dataset.name}", *(f"  {failure}" for failure in failures)]
+    return "\n".join([*told, advice])
 
 
 def _opened(source: str, *, timeout: float) -> contextlib.AbstractContextManager[Fetch]:

@@ -50,15 +50,12 @@ def write(
 ) -> None:
     """Writes the images below `root`, ordered by file name, then by class, into `folder`.
 
-    Args:
-        root: A folder of one's own.
-        folder: Where `<part>_images.npy`, `<part>_labels.npy`, files.json and about.json go.
-        classes: The names in the order of their numbers; sorted if None.
-        size: Height and width that all images are brought to; if None, all have one size.
+    There they are `<part>_images.npy` uint8 in `size` (height, width), or in their own if None,
+    `<part>_labels.npy` by `classes`, or sorted names if None, files.json and about.json.
 
     Raises:
         UserError: As `survey` does.
-        WrongValue: `classes` are not the folders, or without `image_size` sizes differ.
+        WrongValue: `classes` are not the folders, or without `size` sizes differ.
     """
     listing = _listed(root, classes)
     grey, sizes = _headers(root, listing)

@@ -96,13 +96,10 @@ def survey(path: Path) -> Survey:
 def write(
     path: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
 ) -> None:
-    """Writes the arrays in the `.npz` file `path` into `folder`, a pair a part.
+    """Writes images (n, height, width[, channels]) and labels of a `.npz` file into `folder`.
 
-    Args:
-        path: Images (n, height, width[, channels]) of whole numbers from 0 to 255, and labels.
-        folder: Where `<part>_images.npy`, `<part>_labels.npy` and about.json go.
-        classes: The names in the order of their numbers; as in the file, or sorted, if None.
-        size: Height and width that all images are stretched to; if None, as they are.
+    There they are `<part>_images.npy` uint8 in `size` (height, width), or in their own if None,
+    `<part>_labels.npy` by `classes`, or the file's or sorted names if None, and about.json.
 
     Raises:
         UserError: As `survey` does, or a pixel is no whole number from 0 to 255.
@@ -175,9 +172,8 @@ def _contents(path: Path, archive: zipfile.ZipFile, classes: Sequence[str] | Non
             f"{path}: holds {', '.join(sorted(members)) or 'nothing'}; images and labels are "
             "needed, or x_train, y_train, x_test and y_test"
         )
-    own_names = None
-    if "classes" in members:
-        own_names = [str(name) for name in _column(path, archive, members["classes"])]
+    listed = members.get("classes")
+    own_names = [str(name) for name in _column(path, archive, listed)] if listed else None
     labels = {part: _labels(path, archive, names[1]) for part, names in parts.items()}
     numbers, names = _numbered(path, labels, own_names, classes)
     return _Contents({part: name for part, (name, _) in parts.items()}, numbers, names)
@@ -277,16 +273,15 @@ def _whole(label: str, values: np.ndarray, start: int) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
 
-    def refuse(bad: np.ndarray, what: str) -> None:
-        if bad.any():
-            at = start + int(np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))[0])
+    for wrong, what in (
+        (~np.isfinite(values), "NaN or infinity"),
+        ((values < 0) | (values > 255), "values out of range"),
+        (values != np.floor(values), "fractions"),
+    ):
+        if wrong.any():
+            at = start + int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))[0])
             raise UserError(
                 f"{label}: image {at} holds {what}; whole numbers from 0 to 255 are "
                 "expected (pixels in [0, 1] times 255, rounded, as uint8)"
             )
-
-    if values.dtype.kind == "f":
-        refuse(~np.isfinite(values), "NaN or infinity")
-        refuse(values != np.floor(values), "fractions")
-    refuse((values < 0) | (values > 255), "values out of range")
     return values.astype(np.uint8)

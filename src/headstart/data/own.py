@@ -27,12 +27,9 @@ def write(
         UserError: Something at `path` is not as it has to be; it is named.
         WrongValue: So is one of `path`, `classes` and `image_size`.
     """
-    (folders if _is_folder(path) else npz).write(
-        path,
-        folder,
-        classes=None if isinstance(classes, str) else list(classes),
-        size=None if isinstance(image_size, str) else image_size,
-    )
+    names = None if isinstance(classes, str) else list(classes)
+    size = None if isinstance(image_size, str) else image_size
+    (folders if _is_folder(path) else npz).write(path, folder, classes=names, size=size)
 
 
 def survey(path: Path) -> Survey:

@@ -46,26 +46,16 @@ def copied(candidates: Iterable[Path], file: PublishedFile, to: Path) -> None:
     raise FileRefused("; ".join(refused) or "not there, neither as it is nor as .gz")
 
 
-def fault(path: Path, file: PublishedFile) -> str | None:
-    """Returns why `path` does not hold the published bytes, or None if it does."""
-    if not path.is_file():
-        return "is not there"
-    size = path.stat().st_size
-    if size != file.bytes:
-        return f"holds {size} bytes instead of {file.bytes}"
-    return _sum_fault(sha256(path), file)
+def verified(path: Path, file: PublishedFile) -> bool:
+    """Tells whether `path` holds the published bytes; what has no known sum, it does not."""
+    there = path.is_file() and path.stat().st_size == file.bytes
+    return there and sha256(path) == file.sha256
 
 
 def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes in hex."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _sum_fault(digest: str, file: PublishedFile) -> str | None:
-    if file.sha256 is None or digest == file.sha256:
-        return None
-    return f"has SHA-256 {digest[:16]}... instead of the published {file.sha256[:16]}..."
 
 
 def unpack(packed: Path, file: PublishedFile, to: Path) -> None:
@@ -88,9 +78,9 @@ def unpack(packed: Path, file: PublishedFile, to: Path) -> None:
             out.write(chunk)
     if total != file.bytes:
         raise FileRefused(f"holds {total} bytes instead of {file.bytes}")
-    fault = _sum_fault(digest.hexdigest(), file)
-    if fault:
-        raise FileRefused(fault)
+    if file.sha256 is not None and digest.hexdigest() != file.sha256:
+        sums = f"{digest.hexdigest()[:16]}... instead of the published {file.sha256[:16]}..."
+        raise FileRefused(f"has SHA-256 {sums}")
 
 
 def _read(content: IO[bytes], count: int) -> bytes:
