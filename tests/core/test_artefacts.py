@@ -91,3 +91,11 @@ def test_equal_models_give_equal_files_whatever_the_day_and_the_ids(tmp_path: Pa
         ]
     assert ids == [0, 1, 0]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.keras", "b.keras"]
+
+
+def test_model_is_written_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    artefacts.write_model(tmp_path / "models/model.keras", model)
+    assert keras.models.load_model(tmp_path / "models/model.keras").count_params() == 3

@@ -153,8 +153,12 @@ def write_model(path: Path, model: Any) -> None:
     Keras puts dates into the zip, `date_saved` into metadata.json and Python's `id()` as
     `shared_object_id` into config.json: all three are replaced by fixed values.
     """
-    beside = tempfile.TemporaryDirectory(".part", f".{os.getpid()}-", path.parent)
-    with replacing(path) as part, beside as folder:
+    suffix, prefix = ".part", f".{os.getpid()}-"
+    # Made after `replacing` has made the folder that both lie in.
+    with (
+        replacing(path) as part,
+        tempfile.TemporaryDirectory(suffix, prefix, path.parent) as folder,
+    ):
         saved = Path(folder) / path.name
         model.save(saved)
         with zipfile.ZipFile(saved) as old, zipfile.ZipFile(part, "w") as new:
