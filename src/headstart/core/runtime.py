@@ -119,8 +119,7 @@ def fix(
 
     Args:
         seed: Seeds Python, NumPy, TensorFlow and Keras, for any draw that has no name of its own.
-        intra_op_threads: Threads within an operation; part of the result.
-        inter_op_threads: Operations side by side.
+        intra_op_threads, inter_op_threads: Within an operation, and operations side by side.
 
     Raises:
         UserError: TensorFlow has computed with other threads before, and chosen its kernels.
@@ -148,9 +147,5 @@ def fix(
 
 
 def fix_for_replicas(threads: int) -> None:
-    """Imports TensorFlow as `fix` does, for networks that train side by side, one a thread.
-
-    Args:
-        threads: Networks side by side; each draws by names of its own.
-    """
+    """Imports TensorFlow as `fix` does, for networks side by side, one a thread."""
     fix(0, intra_op_threads=1, inter_op_threads=threads)

@@ -47,8 +47,9 @@ def download(
 ) -> list[Arrival]:
     """Puts the published files of `dataset`, decompressed and verified, into `folder`.
 
+    Returns one `Arrival` per file, in their order.
+
     Args:
-      dataset: what to get.
       sources: tried in order, each a folder, `http(s)://BASE/` or `apt:PACKAGE`.
       folder: where the files go. Files that are there and verify are kept as they are.
       environment: `HEADSTART_MIRROR`, a source, is tried before all others;
@@ -56,9 +57,6 @@ def download(
       timeout: seconds for a connection and between two packets.
       trusted: the lock file with sums of files that nobody could verify beforehand. What first
         comes over https is written there, and enforced from then on.
-
-    Returns:
-      One `Arrival` per file in the order of `dataset.files`.
 
     Raises:
       WrongValue: when a file can be had from no source; it names each source with its reason.

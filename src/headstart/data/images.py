@@ -85,9 +85,7 @@ def read(path: Path, *, shape: Sequence[int]) -> np.ndarray:
     count (so Pillow reads colour of 16 bits, too), and other sizes are interpolated bilinearly.
     Of an animation the first frame is read.
 
-    Args:
-        path: A PNG or JPEG file.
-        shape: (height, width) for grey, (height, width, 3) for colour.
+    `shape` is (height, width) for grey, (height, width, 3) for colour.
 
     Raises:
         UserError: As `opened` does.
@@ -111,11 +109,9 @@ def read(path: Path, *, shape: Sequence[int]) -> np.ndarray:
 
 
 def resized(images: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Returns images (n, ...) uint8, grey or of three channels, stretched to `shape` as by `read`.
+    """Returns images (n, height, width[, 3]) uint8, stretched as by `read`.
 
-    Args:
-        images: (n, height, width) or (n, height, width, 3) uint8.
-        shape: The new height and width; more is ignored.
+    `shape` begins with the new height and width; more is ignored.
     """
     height, width = shape[:2]
     pictures = map(Image.fromarray, images)

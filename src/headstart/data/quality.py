@@ -55,10 +55,8 @@ def duplicates(
 ) -> tuple[int, list[dict[str, int]]]:
     """Returns how many images stand, pixel by pixel, in more than one of `used`, and the first few.
 
+    `used` are images (n, ...) and the rows (k,) that count, by name ("train", "valid", "test").
     Each of the few is told by where it stands: its first row, by name.
-
-    Args:
-        used: By name ("train", "valid", "test"), images (n, ...) and the rows (k,) that count.
 
     References:
         BLAKE2b with 64 bits: among a million different images two agree by chance in one of

@@ -65,12 +65,9 @@ class Raw:
 
 
 def read(name: str, folder: Path, *, classes: Sequence[str] | str) -> Raw:
-    """Returns the dataset that the download stage left in `folder`.
+    """Returns the dataset `name` (published, `digits` or `own`) that was downloaded to `folder`.
 
-    Args:
-        name: A published dataset, `digits` or `own`.
-        folder: `data/raw/<name>`.
-        classes: The names of the classes in the order of their numbers, or "auto": as published.
+    Its classes are called `classes`, in the order of their numbers, or with "auto" as published.
 
     Raises:
         UserError: A file is missing or damaged, or a label is no class.

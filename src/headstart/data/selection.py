@@ -17,11 +17,7 @@ _SECTION = "params.yaml: dataset."
 def select(settings: sections.Dataset, folder: Path = RAW) -> tuple[raw_data.Raw, dict[str, Drawn]]:
     """Returns the raw data, and which of its images train, validate and test, by these names.
 
-    Warns of what spoils comparisons.
-
-    Args:
-        settings: The section.
-        folder: Where the download stage left data, by the name of the dataset.
+    Warns of what spoils comparisons. `folder` holds the folders of the datasets.
 
     Raises:
         UserError: The data are damaged, cannot be divided so, or hold too many duplicates.
@@ -46,11 +42,7 @@ def read(settings: sections.Dataset, folder: Path = RAW) -> raw_data.Raw:
 
 
 def draw(settings: sections.Dataset, labels: Mapping[str, np.ndarray]) -> dict[str, Drawn]:
-    """Returns which images train, validate and test.
-
-    Args:
-        settings: The section.
-        labels: Labels (n,) by raw part, as in `splits.draw`.
+    """Returns which images train, validate and test, from labels (n,) by raw part.
 
     Raises:
         UserError: The data cannot be divided so.

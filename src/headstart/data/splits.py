@@ -28,9 +28,7 @@ def draw(
     Args:
         labels: Labels (n,) by raw part: "train" and "test", these and "valid", or "all".
         how: One of the above.
-        train_size: Number of images, or as a float a fraction of what there is.
-        valid_size: The same.
-        test_size: The same.
+        train_size, valid_size, test_size: Images, or as a float a fraction of what there is.
         seed: Keys the stratified draw.
 
     Raises:

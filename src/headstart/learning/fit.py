@@ -110,14 +110,10 @@ def train_new(
     """Builds a network for the images, trains it from scratch, and returns it with its history.
 
     Args:
-        train: Images (n, height, width[, channels]) and labels (n,).
-        valid: The same, to validate on.
-        network: The backbone.
-        units: Units of the head.
-        activation: Activation of the head.
+        train, valid: Images (n, height, width[, channels]) and labels (n,).
+        network, units, activation: The backbone; the units and the activation of the head.
         settings: Budget and optimiser.
-        seed: With `task`, keys the initial weights and the order of the samples.
-        task: "source" or "target".
+        seed, task: Key the initial weights and the order of the samples ("source" or "target").
         on_epoch: Called after every epoch with its row of the history.
     """
     model = networks.build(train.images.shape[1:], network, units=units, activation=activation)

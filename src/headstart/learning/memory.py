@@ -24,11 +24,9 @@ def of_replicas(
     """Returns about how many bytes a training takes beside what its caller holds.
 
     Args:
-        parameters: Weights of one network.
-        activations: Values that leave the layers of one network for one image.
+        parameters, activations: Of one network: weights, and values from its layers for an image.
         optimizer: "sgd" or "adam".
-        replicas: Number of networks.
-        threads: Networks trained at the same time.
+        replicas, threads: Number of networks, and of those trained at the same time.
         batch: Samples an update.
         images: Bytes of the images of one replica, where each has its own.
     """

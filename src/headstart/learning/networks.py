@@ -15,13 +15,9 @@ from headstart.params.networks import Network, layers
 def build(
     input_shape: tuple[int, ...], network: Network, *, units: int, activation: str
 ) -> keras.Sequential:
-    """Returns the backbone `network` under a dense head, with Keras' default initial weights.
+    """Returns `network` under a dense head of `units`, with Keras' default initial weights.
 
-    Args:
-        input_shape: Height, width and, for colour, channels of an image.
-        network: The backbone.
-        units: Units of the head.
-        activation: Activation of the head.
+    It takes images of `input_shape`, (height, width[, channels]).
 
     Raises:
         UserError: The images are too small for the network.
@@ -36,13 +32,8 @@ def build(
 def initialise(model: keras.Sequential, *, seed: int, backbone: str, head: str) -> None:
     """Draws the initial weights by name: Glorot uniform kernels, zero biases (Keras' defaults).
 
-    Equal names give equal weights in any process, so that arms can share a backbone or a head.
-
-    Args:
-        model: A network of `build`; its weights are replaced.
-        seed: The run's seed.
-        backbone: Name of the backbone's draw, such as "source" or "target".
-        head: Name of the head's draw.
+    Equal names ("source", "target") give equal weights in any process, so that arms can share a
+    backbone or a head. The weights of `model`, made by `build`, are replaced.
     """
     for layer in model.layers[:-1]:
         if layer.weights:

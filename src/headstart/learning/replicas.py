@@ -145,8 +145,7 @@ class Trainer:
         """Returns the outputs of replicas, float32 (replicas, n, units).
 
         Args:
-            weights: Stacked weights.
-            images: float32 (n, ...) for all replicas, or features (replicas, n, width) of each.
+            weights, images: As `train` takes them.
         """
         apart = _apart(self._model, images)
         replicas, count = len(weights[0]), images.shape[1 if apart else 0]

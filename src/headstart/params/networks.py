@@ -139,13 +139,9 @@ KINDS = {get_args(kind.model_fields["name"].annotation)[0]: kind for kind in (Ml
 def layers(
     network: Network, image_shape: tuple[int, ...], *, units: int, activation: str = "sigmoid"
 ) -> list[Layer]:
-    """Returns the layers of `network` under a dense head.
+    """Returns the layers of `network` under a dense head of `units`.
 
-    Args:
-        network: The backbone.
-        image_shape: Height, width and, for colour, channels of an image.
-        units: Units of the head.
-        activation: Activation of the head; it changes no count.
+    `image_shape` is (height, width[, channels]); the head's activation changes no count.
 
     Raises:
         WrongValue: The images are too small for the network.

@@ -48,13 +48,9 @@ def read(path: Path) -> str:
 def validated(
     text: str, name: str, model: type[Model], explain: Callable[[dict[str, Any]], str]
 ) -> Model:
-    """Returns the YAML `text` as a `model`.
+    """Returns the YAML `text` as a `model`; `name` stands for the file in messages.
 
-    Args:
-        text: YAML, read strictly.
-        name: Stands for the file in messages.
-        model: All of the file.
-        explain: Gives a line for each of pydantic's errors.
+    `explain` gives a line for each of pydantic's errors.
 
     Raises:
         UserError: It is not YAML, or holds a key or value that is not allowed.

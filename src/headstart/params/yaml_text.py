@@ -103,9 +103,7 @@ def _loaded(text: str, name: str, loader: Callable[[str], Any]) -> Any:
 def edited(text: str, values: Mapping[str, str]) -> str:
     """Returns `text` with values replaced, and its comments, order and quotes kept.
 
-    Args:
-        text: A file of parameters.
-        values: YAML by dotted key. A section on the way must be there.
+    Values are YAML by dotted key; the sections on the way must be there.
     """
     from ruamel.yaml.error import CommentMark
 
