@@ -15,6 +15,14 @@ from headstart.data.verify import Fetch, SourceRefused, copied, say
 
 # apt-get's own timeout holds for one connection; this many of them bound one command.
 _APT_TIMEOUTS = 30
+# A file, since #clear has no form on the command line: the system's hooks after an update
+# are about the system's lists. No folder of the system is written to, so root is not needed.
+_CONFIGURATION = """Dir::Cache "{cache}";
+Acquire {{ http::Timeout "{seconds}"; https::Timeout "{seconds}"; Retries "2"; }};
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"""
 
 
 @contextlib.contextmanager
@@ -47,18 +55,8 @@ def _package(package: str, work: Path, *, timeout: float) -> Path:
     cache, state = work / "cache", work / "state"
     for folder in (cache / "archives" / "partial", state / "lists" / "partial"):
         folder.mkdir(parents=True)
-    # A file, since #clear has no form on the command line: the system's hooks after an update
-    # are about the system's lists. No folder of the system is written to, so root is not needed.
-    common = (
-        f'Dir::Cache "{cache}";\n'
-        f'Acquire::http::Timeout "{math.ceil(timeout)}";\n'
-        f'Acquire::https::Timeout "{math.ceil(timeout)}";\n'
-        'Acquire::Retries "2";\n'
-        "#clear APT::Update::Pre-Invoke;\n"
-        "#clear APT::Update::Post-Invoke;\n"
-        "#clear APT::Update::Post-Invoke-Success;\n"
-    )
     system, own = work / "system.conf", work / "own.conf"
+    common = _CONFIGURATION.format(cache=cache, seconds=math.ceil(timeout))
     system.write_text(common)
     own.write_text(f'{common}Dir::State "{state}";\nDir::State::Lists "{state / "lists"}";\n')
     say(f"fetching the package {package}")

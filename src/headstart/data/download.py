@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -105,7 +105,14 @@ def download(
             failures.append(f"{masked(source)}: {masked('; '.join(reasons))}")
     missing = [file for file in dataset.files if file.name not in arrivals]
     if missing:
-        raise WrongValue("sources", _nowhere(dataset, missing, failures))
+        names = ", ".join(file.name for file in missing)
+        by_source = "".join(f"  {failure}\n" for failure in failures)
+        raise WrongValue(
+            "sources",
+            f"no source has {names} of {dataset.name}\n{by_source}"
+            f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "
+            "HEADSTART_MIRROR=FOLDER, or add another source.",
+        )
     return [arrivals[file.name] for file in dataset.files]
 
 
@@ -170,18 +177,6 @@ def _tidied(folder: Path) -> None:
         ) from error
     for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
-
-
-def _nowhere(
-    dataset: PublishedDataset, missing: Iterable[PublishedFile], failures: Iterable[str]
-) -> str:
-    names = ", ".join(file.name for file in missing)
-    advice = (
-        f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "
-        "HEADSTART_MIRROR=FOLDER, or add another source."
-    )
-    told = [f"no source has {names} of {dataset.name}", *(f"  {failure}" for failure in failures)]
-    return "\n".join([*told, advice])
 
 
 def _opened(source: str, *, timeout: float) -> contextlib.AbstractContextManager[Fetch]:

@@ -67,13 +67,12 @@ def write(
             "[height, width]",
         )
     shape = (*(size or next(iter(sizes))), *([] if grey else [3]))
-    labels = listing.labels
     for part, files in listing.files_by_part.items():
         rows = (images.read(root / name, shape=shape)[np.newaxis] for name, _ in files)
         artefacts.write_blocks(
             folder / f"{part}_images.npy", rows, shape=(len(files), *shape), dtype=np.uint8
         )
-        artefacts.write_array(folder / f"{part}_labels.npy", labels[part])
+        artefacts.write_array(folder / f"{part}_labels.npy", listing.labels[part])
     names = {part: [name for name, _ in files] for part, files in listing.files_by_part.items()}
     artefacts.write_json(folder / FILES, names)
     write_about(folder, classes=listing.classes, white=255, parts=list(names))
@@ -119,9 +118,8 @@ def _homes(root: Path) -> dict[str, Path]:
         return {ALL: root}
     strange = sorted(set(top) - set(PARTS))
     if strange:
-        raise UserError(
-            f"{root}: beside train/, valid/ and test/ there is {strange[0]}/; move it away"
-        )
+        beside = f"beside train/, valid/ and test/ there is {strange[0]}/"
+        raise UserError(f"{root}: {beside}; move it away")
     return {part: root / part for part in PARTS if part in top}
 
 

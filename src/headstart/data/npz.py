@@ -113,10 +113,8 @@ def write(
                 to = folder / f"{part}_images.npy"
                 shapes.add(_write_images(images, to, count=len(contents.labels[part]), size=size))
         if len(shapes) > 1:
-            raise UserError(
-                f"{path}: the parts have images of different shapes: "
-                f"{', '.join(map(str, sorted(shapes)))}"
-            )
+            shown = ", ".join(map(str, sorted(shapes)))
+            raise UserError(f"{path}: the parts have images of different shapes: {shown}")
     for part, labels in contents.labels.items():
         artefacts.write_array(folder / f"{part}_labels.npy", labels)
     write_about(folder, classes=contents.classes, white=255, parts=list(contents.images))
@@ -237,10 +235,8 @@ def _image_shape(images: _Member) -> tuple[int, ...]:
     """Returns (height, width), or with channels where there are several."""
     shape = images.shape[1:-1] if images.shape[3:] == (1,) else images.shape[1:]
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] > 4):
-        raise UserError(
-            f"{images.label} has the shape {images.shape}; (n, height, width) or (n, height, "
-            "width, channels) is expected"
-        )
+        wanted = "(n, height, width) or (n, height, width, channels)"
+        raise UserError(f"{images.label} has the shape {images.shape}; {wanted} is expected")
     return shape
 
 

@@ -66,9 +66,8 @@ def duplicates(
         name: np.unique(_digests(images, rows), return_index=True)
         for name, (images, rows) in used.items()
     }
-    distinct, times = np.unique(
-        np.concatenate([d for d, _ in digests.values()]), return_counts=True
-    )
+    every = np.concatenate([own for own, _ in digests.values()])
+    distinct, times = np.unique(every, return_counts=True)
     several = distinct[times > 1]
     examples = [
         {

@@ -59,10 +59,9 @@ def sha256(path: Path) -> str:
 
 
 def unpack(packed: Path, file: PublishedFile, to: Path) -> None:
-    """Writes the decompressed bytes of `packed` to `to`, verified.
+    """Writes the decompressed bytes of `packed` to `to`, verified, and never more than published.
 
     Whether they are compressed is seen from the bytes: some servers decompress on the way.
-    No more than the published size is ever inflated, whatever the archive claims.
     """
     total = 0
     digest = hashlib.sha256()
