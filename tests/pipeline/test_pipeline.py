@@ -122,7 +122,7 @@ def test_impossible_parameters_end_in_one_message(
 def test_stage_runs_the_library_of_its_own_checkout(small: Project, tmp_path: Path) -> None:
     project = small.clone_to(tmp_path / "project")
     path = project.root / "src/headstart/data/tasks.py"
-    marked = path.read_text().replace("def split(", "print('this checkout')\n\n\ndef split(")
+    marked = path.read_text().replace("def cut(", "print('this checkout')\n\n\ndef cut(")
     path.write_text(marked)
     # As an editable install of another checkout would have it.
     assert "this checkout" in project.run(

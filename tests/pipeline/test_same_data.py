@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from images import save
 from own_projects import Own, new
 from projects import ROOT, edit_params
@@ -63,11 +64,11 @@ def test_png_files_named_by_the_published_index_give_the_same_bytes_and_verdict(
     project = new(tmp_path / "own", data=tmp_path / "photos", target=["sandal", "shirt"])
     classes = str(list(FASHION_MNIST.classes))
     edit_params(project.root / "params.yaml", SIZES | {"dataset.classes": classes})
+    project.run("dvc", "cache", "dir", "-q", "--local", str(idx_project.root / ".dvc/cache"))
     assert prepared(project) == published
     idx_project.repro()
     assert idx_project.record["comparison"]["verdict"]
-    # With the same cache DVC takes the trained models for its own: they are of the same data.
-    project.run("dvc", "cache", "dir", "-q", "--local", str(idx_project.root / ".dvc/cache"))
+    # From one cache DVC takes the trained models too: they are of the same data.
     assert project.repro() == ["evaluate"]
     metrics = "metrics/metrics.json"
     assert project.read(metrics) == idx_project.read(metrics)
@@ -92,6 +93,7 @@ def test_npz_with_the_names_of_keras_gives_the_same_bytes(
 
 
 def test_committed_pipeline_watches_own_images_and_networks() -> None:
-    for folder in ("data/own", "models/own"):
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for folder, stage in (("data/own", "download"), ("models/own", "train_a")):
         assert (ROOT / folder / ".gitignore").exists()
-        assert f"- {folder}\n" in (ROOT / "dvc.yaml").read_text()
+        assert folder in stages[stage]["deps"]
