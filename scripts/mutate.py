@@ -320,15 +320,15 @@ MUTATIONS = [
     Mutation(
         "headstart.lock not compared",
         f"{LIBRARY}/project/lock.py",
-        "    if locked.get(script.stem) != _digests([script])[script.stem]:",
-        "    if locked.get(script.stem) is None:",
+        "    if locked and locked.get(script.stem) != _digest(script):",
+        "    if locked and locked.get(script.stem) is None:",
         "tests/project/test_installed.py::test_update_of_headstart_reruns_what_it_changes",
     ),
     Mutation(
         "runs of different models taken for one",
         f"{LIBRARY}/tracking/identity.py",
-        '"model": self.model,',
-        '"model": None,',
+        '"model": self.model}',
+        '"model": None}',
         "tests/tracking/test_tracking.py::test_another_model_or_data_or_parameter_is_another_run",
     ),
     Mutation(
