@@ -238,7 +238,7 @@ MUTATIONS = [
         f"{LIBRARY}/params/networks.py",
         "2 * inputs * units",
         "inputs * units",
-        "tests/learning/test_training.py::test_forward_flops_count_every_multiply_add_twice",
+        "tests/learning/test_networks.py",
     ),
     Mutation(
         "arms that see different batches",
