@@ -150,3 +150,19 @@ def test_folder_swallowed_by_an_option_is_told(project: Installed, tmp_path: Pat
     )
     assert f"error: {new}: is no class" in printed
     assert f"headstart init {new} ..." in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_wheel_with_all_that_is_locked_takes_a_new_user_to_a_verdict(tmp_path: Path) -> None:
+    environment = install(tmp_path, locked=True)
+    Installed(tmp_path, environment=environment).run(
+        "headstart", "init", "mine", "--dataset", "digits"
+    )
+    project = Installed(tmp_path / "mine", environment=environment)
+    edit_params(project.root / "params.yaml", QUICK)
+    assert project.library.is_relative_to(environment)
+    code = "import tensorflow, mlflow; print(tensorflow.__file__, mlflow.__file__)"
+    assert project.run("python", "-c", code).count(str(environment)) == 2
+    assert "Verdict: " in project.run("headstart", "run")
+    assert "Verdict: " in project.run("headstart", "show")

@@ -42,10 +42,11 @@ class Installed(Project):
         return Path(self.run("python", "-c", code).strip())
 
 
-def install(folder: Path) -> Path:
+def install(folder: Path, *, locked: bool = False) -> Path:
     """Makes an environment under `folder` with headstart's wheel, and returns its path.
 
-    The packages that headstart needs are those of the environment that the tests run in.
+    The packages that headstart needs are those of the environment that the tests run in, or, if
+    `locked`, its own, downloaded as requirements.lock says.
     """
     wheels, environment = folder / "wheels", folder / "environment"
     (folder / "home").mkdir(parents=True)
@@ -56,12 +57,12 @@ def install(folder: Path) -> Path:
         command = [sys.executable, "-m", *arguments]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = wheels.glob("*.whl")
-    subprocess.run(
-        [environment / "bin/python", "-m", "pip", "install", "--no-deps", "--no-index", wheel],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
+    pip = [str(environment / "bin/python"), "-m", "pip", "install", "--no-deps"]
+    subprocess.run([*pip, "--no-index", str(wheel)], cwd=folder, check=True, capture_output=True)
+    if locked:
+        lock = ["--require-hashes", "--requirement", str(ROOT / "requirements.lock")]
+        subprocess.run([*pip, *lock], cwd=folder, check=True, capture_output=True)
+        return environment
     (packages,) = environment.glob("lib/python3.*/site-packages")
     others = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "of_the_tests.pth").write_text("\n".join(others) + "\n")
