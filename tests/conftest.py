@@ -34,11 +34,14 @@ def pytest_configure(config: pytest.Config) -> None:
 # workers end at about the same time.
 _LONGEST_FIRST = (
     "pipeline/test_faults.py",
+    "study/test_run.py",
     "pipeline/test_experiments.py",
     "project/test_init.py",
     "project/test_installed.py",
-    "study/test_run.py",
     "pipeline/test_pipeline.py",
+    "learning/test_training.py",
+    "pipeline/test_any_parameters.py",
+    "pipeline/test_results.py",
 )
 
 
