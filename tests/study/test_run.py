@@ -298,13 +298,14 @@ def test_killed_study_goes_on_and_ends_with_the_same_bytes(raw: Any, tmp_path: A
         )
 
     kept = tmp_path / "killed/.headstart/study"
-    for finished in (1, 8):
+    for finished in (1, 4):
         process = begin("killed")
         while process.poll() is None and len(list(kept.rglob("*.npz"))) < finished:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert 8 <= len(list(kept.rglob("*.npz"))) < 10
+    # Killed in the middle, with time to spare before the last group on a quick machine.
+    assert 4 <= len(list(kept.rglob("*.npz"))) < 10
     for name in ("killed", "whole"):
         assert begin(name).wait() == 0
     assert digests(tmp_path / "killed/metrics/study/grid") == digests(
