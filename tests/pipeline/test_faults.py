@@ -81,6 +81,11 @@ def assert_one_message(said: str) -> None:
 # Killed
 
 
+# A quick machine prepares these few images in a quarter of a second. Later, DVC writes dvc.lock in
+# place, and a kill in these milliseconds would cut that: docs/reliability.md says what mends it.
+_SECONDS_INTO = {"prepare": 0.1}
+
+
 def start_and_kill(project: Own, stage: str) -> None:
     """Starts `dvc repro` and kills everything, DVC and stage, while `stage` runs."""
     environment = clean_environment(recorded=project.recorded)
@@ -94,12 +99,15 @@ def start_and_kill(project: Own, stage: str) -> None:
         start_new_session=True,
     )
     assert process.stdout is not None
+    printed = ""
     for line in process.stdout:
+        printed += line
         if line.startswith(f"Running stage '{stage}'"):
             break
     else:
-        pytest.fail(f"{stage} did not run")
-    time.sleep(0.5)
+        process.stdout.close()
+        pytest.fail(f"{stage} did not run, DVC ended with {process.wait()}:\n{printed}")
+    time.sleep(_SECONDS_INTO.get(stage, 0.5))
     os.killpg(process.pid, signal.SIGKILL)
     process.stdout.close()
     process.wait()
