@@ -110,6 +110,8 @@ class Statistics(Section):
 
     alpha: Fraction
     confidence: Fraction
+    # Accuracies that differ by less are equivalent.
+    margin: Fraction
     bootstrap_samples: Annotated[Whole, Field(ge=100, le=1_000_000)]
     target_accuracies: Annotated[
         tuple[Annotated[Number, Field(gt=0, lt=1)], ...], Field(min_length=1)
