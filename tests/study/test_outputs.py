@@ -51,7 +51,7 @@ def made(
                 cells_table.Cells(
                     row=Row(task, shift, network, training, labels, arm),
                     answers=np.where(right, actual, 1 - actual),
-                    right=right,
+                    actual=actual,
                     finite=np.ones(SEEDS, dtype=bool),
                     learning_rates=(0.001,) * SEEDS,
                     validation_labels=0,
@@ -93,7 +93,6 @@ def test_verdicts_are_told_for_ranges_of_neighbouring_budgets() -> None:
 def test_arm_that_answers_one_class_in_half_of_its_seeds_is_an_invalid_comparison() -> None:
     cells = made()
     cells[3].answers[: SEEDS // 2] = 1
-    cells[3].right[: SEEDS // 2] = np.arange(200) % 2 == 1
     curves = cells_table.curves(cells)
     summary = cells_table.summary_rows(curves, STUDY.statistics)
     row = next(row for row in summary if (row.arm, row.labels) == ("frozen", 10))
@@ -143,7 +142,6 @@ def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:
         dataclasses.replace(
             cell,
             answers=cell.answers[:1],
-            right=cell.right[:1],
             finite=cell.finite[:1],
             learning_rates=cell.learning_rates[:1],
         )

@@ -25,17 +25,23 @@ _BOOTSTRAP_SEED = 0
 class Cells:
     """One row of the grid with all its seeds, and the cost of one training.
 
-    `answers` are classes from 0, (seeds, test images), and `right` whether they are right;
-    `finite` is whether the training stayed among numbers, (seeds,).
+    `answers` are classes from 0, (seeds, test images), and `actual` what they should be,
+    (test images,); `finite` is whether the training stayed among numbers, (seeds,).
     """
 
     row: Row
     answers: np.ndarray
-    right: np.ndarray
+    actual: np.ndarray
     finite: np.ndarray
     learning_rates: tuple[float, ...]
     validation_labels: int
     cost: Cost
+
+    @functools.cached_property
+    def right(self) -> np.ndarray:
+        """Whether answers are right, bool (seeds, test images)."""
+        equal: np.ndarray = self.answers == self.actual
+        return equal
 
     @property
     def accuracies(self) -> np.ndarray:

@@ -202,12 +202,11 @@ def collect(prepared: prepare.Prepared, kept: Mapping[str, Arrays]) -> list[Cell
     for row, groups in rows.items():
         _, actual = tasks.positions(prepared.data.parts["test"].labels, groups[0].question.target)
         best = by_rate(groups, "validation_right")[:, seeds].argmax(axis=0)
-        answers = by_rate(groups, "answers")[best, seeds]
         cells.append(
             Cells(
                 row=row,
-                answers=answers,
-                right=answers == actual,
+                answers=by_rate(groups, "answers")[best, seeds],
+                actual=actual,
                 finite=by_rate(groups, "finite")[best, seeds],
                 learning_rates=tuple(rates[place] for place in best),
                 validation_labels=groups[0].validation_labels,
