@@ -24,7 +24,7 @@ def main() -> None:
     settings = reading.load(Path("params.yaml"))
     with tracking.publisher(Path.cwd()) as book:
         runtime.fix(settings.seed)
-        from headstart.learning import fit, networks
+        from headstart.learning import fit, flops, networks
 
         source, target = (artefacts.read_part(PREPARED / task, "test") for task in TASKS)
         tests = {"baseline": target, "transfer": target, "source": source}
@@ -46,7 +46,7 @@ def main() -> None:
         spent = cost.costs(
             settings,
             images={task: len(artefacts.read_array(path)) for task, path in labels.items()},
-            forward={name: networks.forward_flops(model) for name, model in models.items()},
+            forward={name: flops.forward_flops(model) for name, model in models.items()},
             parameters={name: networks.parameters(model) for name, model in models.items()},
         )
         record = metrics.Record(comparison=judged.comparison, **scored, cost=spent)

@@ -18,14 +18,14 @@ NETWORKS: list[Network] = [
 def test_shapes_parameters_and_operations_by_arithmetic_are_those_of_keras(
     network: Network, shape: tuple[int, ...], units: int
 ) -> None:
-    from headstart.learning import networks
+    from headstart.learning import flops, networks
 
     said = layers(network, shape, units=units)
     model = networks.build(shape, network, units=units, activation="sigmoid")
     assert [(layer.name, layer.shape, layer.parameters) for layer in said] == [
         (layer.name, layer.output.shape[1:], layer.count_params()) for layer in model.layers
     ]
-    assert networks.forward_flops(model) == {
+    assert flops.forward_flops(model) == {
         layer.name: layer.flops for layer in said if layer.parameters
     }
 
