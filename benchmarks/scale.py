@@ -1,9 +1,9 @@
 """Time and memory of every stage on Fashion-MNIST and on eight times as much of it.
 
-    python benchmarks/scale.py data/raw/fashion_mnist
+    python benchmarks/scale.py [--write] [--rounds 3]      after the download stage; minutes
 
-Prints a table for docs/benchmarks.md: seconds, and the peak of the anonymous memory (RssAnon) of
-the stage's own process. What is mapped from files is no part of it: the system takes that back.
+Seconds, and the peak of the anonymous memory (RssAnon) of the stage's own process. What is mapped
+from files is no part of it: the system takes that back.
 """
 
 import os
@@ -12,13 +12,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from headstart.data import idx
+from benchmarks import sittings
+from headstart.data import idx, selection
 from headstart.data.catalogue import FASHION_MNIST
 from headstart.params import yaml_text
 from headstart.project import init
@@ -80,21 +82,38 @@ def measured(root: Path, stage: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    raw = Path(sys.argv[1])
-    found: dict[int, dict[str, tuple[float, float]]] = {}
-    for times in TIMES:
-        with tempfile.TemporaryDirectory() as folder:
-            root = project(raw, Path(folder), times)
-            found[times] = {stage: measured(root, stage) for stage in init.STAGES}
-    one, many = (found[times] for times in TIMES)
-    print("| stage | 60,000 | 480,000 | times | 60,000 | 480,000 | times |")
-    print("|---|---|---|---|---|---|---|")
-    for stage in init.STAGES:
-        (seconds, memory), (more_seconds, more_memory) = one[stage], many[stage]
-        print(
-            f"| {stage} | {seconds:.1f} s | {more_seconds:.1f} s | {more_seconds / seconds:.1f} | "
-            f"{memory:.0f} MB | {more_memory:.0f} MB | {more_memory / memory:.2f} |"
-        )
+    parser = sittings.parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    found: dict[str, dict[str, dict[str, list[float]]]] = {
+        stage: {what: {str(times): [] for times in TIMES} for what in ("seconds", "megabytes")}
+        for stage in init.STAGES
+    }
+    for _ in range(asked.rounds):
+        for times in TIMES:
+            with tempfile.TemporaryDirectory() as folder:
+                root = project(ROOT / selection.RAW / FASHION_MNIST.name, Path(folder), times)
+                for stage, figures in found.items():
+                    for what, value in zip(figures, measured(root, stage), strict=True):
+                        figures[what][str(times)].append(round(value, 2))
+    sittings.finish("scale", found, parts, write=asked.write)
+
+
+def parts(sitting: sittings.Sitting) -> dict[str, str]:
+    one, many = map(str, TIMES)
+    rows = []
+    for stage, figures in sitting.measured.items():
+        row = [stage]
+        for what, form, unit, digits in (("seconds", ".1f", "s", 1), ("megabytes", ".0f", "MB", 2)):
+            few, more = (median(figures[what][times]) for times in (one, many))
+            row += [f"{few:{form}} {unit}", f"{more:{form}} {unit}", f"{more / few:.{digits}f}"]
+        rows.append(row)
+    rounds = len(sitting.measured["evaluate"]["seconds"][one])
+    images = ["60,000", "480,000", "times"]
+    return {
+        "scale": f"{sitting.opening}. Medians of {rounds} rounds.\n\n"
+        + sittings.table(["stage", *images, *images], rows)
+    }
 
 
 if __name__ == "__main__":

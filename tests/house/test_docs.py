@@ -1,7 +1,9 @@
-"""The documents name what exists: paths, modules, tests, targets, commands and their options."""
+"""The documents name what exists, and show the numbers that committed files hold."""
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,10 @@ from projects import ROOT
 
 from headstart import cli
 from headstart.core import code
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import docs
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
@@ -24,9 +30,7 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS)
 
 
 def text_of(document: str) -> str:
-    """A document without the table that scripts/mutate.py writes and checks."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    return re.sub(r"<!-- mutations: start -->.*<!-- mutations: end -->", "", text, flags=re.DOTALL)
+    return (ROOT / document).read_text(encoding="utf-8")
 
 
 def code_in(document: str) -> Iterator[str]:
@@ -41,6 +45,17 @@ def code_in(document: str) -> Iterator[str]:
 def slug(heading: str) -> str:
     """The anchor that a heading gets on a page of Markdown."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", docs.PAGES, ids=lambda path: path.name)
+def test_numbers_of_a_page_are_those_of_the_committed_files(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert docs.page(text) == text
+
+
+@pytest.mark.parametrize("benchmark", sorted(set(docs.BENCHMARKS.values())))
+def test_figures_of_every_benchmark_are_committed(benchmark: str) -> None:
+    assert (ROOT / f"benchmarks/results/{benchmark}.json").is_file()
 
 
 @each_document

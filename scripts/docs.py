@@ -1,11 +1,21 @@
-"""Writes the results that README.md shows, from the committed runs in metrics/."""
+"""Writes the numbers of README.md and docs/ from committed files.
 
+    python scripts/docs.py
+
+A number stands between `<!-- NAME: start -->` and `<!-- NAME: end -->`. What NAME shows is written
+from metrics/ here, or by `parts` of a benchmark from its file in benchmarks/results/.
+tests/house/test_docs.py holds pages and files together.
+"""
+
+import importlib
+import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from benchmarks import sittings
 from headstart.core import artefacts
 from headstart.judging import metrics, scores
 from headstart.params import reading
@@ -50,16 +60,41 @@ def study() -> str:
     return "\n".join(f"- {sentence}" for sentence in record["answer"]) + "\n"
 
 
-def page(text: str) -> str:
-    """Returns README.md with the results put in their places."""
-    for name, made in (("result", result()), ("study", study())):
-        start, end = f"<!-- {name}: start -->\n", f"<!-- {name}: end -->\n"
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = f"{before}{start}\n{made}\n{end}{after}"
-    return text
+# Who measures what the pages show, by the name of the place.
+BENCHMARKS = {
+    "scale": "scale",
+}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PLACE = re.compile(r"<!-- ([a-z-]+): start -->\n(.*?)<!-- \1: end -->\n", re.DOTALL)
 
+
+def measured(place: str) -> str:
+    """Returns a part of what a benchmark measured, or how to measure it."""
+    benchmark = BENCHMARKS[place]
+    sitting = sittings.read(benchmark)
+    if sitting is None:
+        return f"Not measured yet: `python benchmarks/{benchmark}.py --write`.\n"
+    return str(importlib.import_module(f"benchmarks.{benchmark}").parts(sitting)[place])
+
+
+def page(text: str) -> str:
+    """Returns a page with the numbers put in their places."""
+
+    def place(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in BENCHMARKS:
+            made = measured(name)
+        elif name in PARTS:
+            made = PARTS[name]()
+        else:
+            return match[0]
+        return f"<!-- {name}: start -->\n\n{made}\n<!-- {name}: end -->\n"
+
+    return PLACE.sub(place, text)
+
+
+PARTS = {"result": result, "study": study}
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(page(path.read_text()))
+    for path in PAGES:
+        path.write_text(page(path.read_text()))
