@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 
 from headstart.judging import answers, scores
+from headstart.judging.answers import Answers
 
 SIX_DIGITS = 5e-6
 
@@ -50,6 +52,11 @@ def test_binary_scores_agree_with_scikit_learn() -> None:
     assert scored.log_loss == pytest.approx(expected, rel=SIX_DIGITS)
     expected = sklearn.metrics.roc_auc_score(actual, probabilities)
     assert scored.auc == pytest.approx(expected, rel=SIX_DIGITS)
+    expected = sklearn.metrics.brier_score_loss(actual, probabilities)
+    assert scored.brier == pytest.approx(expected, rel=SIX_DIGITS)
+    assert scores.brier(actual, np.stack([1 - probabilities, probabilities], 1)) == (
+        pytest.approx(expected)
+    )
 
 
 def test_scores_of_many_classes_agree_with_scikit_learn() -> None:
@@ -59,6 +66,8 @@ def test_scores_of_many_classes_agree_with_scikit_learn() -> None:
     scored = scores.scores(actual, probabilities, loss=1.0)
     expected = sklearn.metrics.log_loss(actual, probabilities)
     assert scored.log_loss == pytest.approx(expected, rel=SIX_DIGITS)
+    expected = sklearn.metrics.brier_score_loss(actual, probabilities)
+    assert scored.brier == pytest.approx(expected, rel=SIX_DIGITS)
     area = scores.auc(actual, probabilities)
     assert area == pytest.approx(
         sklearn.metrics.roc_auc_score(actual, probabilities, multi_class="ovr", average="macro")
@@ -71,7 +80,8 @@ def test_scores_but_for_counts_divided_by_counts_have_six_digits() -> None:
     actual, probabilities = binary(300, 0.8, seed=1)
     scored = scores.scores(actual, probabilities, loss=1 / 3)
     assert scored.loss == 0.333333
-    for value in (scored.balanced_accuracy, scored.log_loss, scored.auc):
+    exact = ("accuracy", "majority_rate")
+    for value in (value for key, value in scored if key not in exact):
         assert value == float(f"{value:.6g}")
 
 
@@ -97,6 +107,56 @@ def test_log_loss_does_not_depend_on_the_order_of_the_images() -> None:
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(len(actual))
         assert scores.log_loss(actual[order], probabilities[order]) == expected
+
+
+def both_arms(count: int = 500) -> Answers:
+    """Transfer is a little less sure than the baseline, on images that are hard for both."""
+    actual, baseline = binary(count, 0.9, seed=5)
+    return Answers(actual, baseline, 0.5 + (baseline - 0.5) * 0.9)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_log_loss_is_compared_image_by_image_as_a_paired_t_test_does(confidence: float) -> None:
+    pair = both_arms()
+    gain, low, high = scores.log_loss_gain(pair, confidence=confidence)
+    losses = [
+        [sklearn.metrics.log_loss([own], [share], labels=[0, 1]) for own, share in
+         zip(pair.actual, arm, strict=True)]
+        for arm in (pair.transfer, pair.baseline)
+    ]  # fmt: skip
+    expected = scipy.stats.ttest_rel(*losses).confidence_interval(confidence)
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert gain == pytest.approx(np.mean(losses[0]) - np.mean(losses[1]))
+    unpaired = scipy.stats.ttest_ind(*losses).confidence_interval(confidence)
+    assert expected.high - expected.low < (unpaired.high - unpaired.low) / 4
+
+
+def test_swapped_arms_swap_the_sign_of_the_log_loss_gain() -> None:
+    pair = both_arms()
+    gain, low, high = scores.log_loss_gain(pair, confidence=0.95)
+    swapped = Answers(pair.actual, pair.transfer, pair.baseline)
+    assert None not in (gain, low, high)
+    assert scores.log_loss_gain(swapped, confidence=0.95) == (-gain, -high, -low)  # type: ignore[operator]
+
+
+def test_log_loss_gain_does_not_depend_on_the_order_of_the_images() -> None:
+    pair = both_arms()
+    expected = scores.log_loss_gain(pair, confidence=0.95)
+    order = np.random.default_rng(0).permutation(len(pair.actual))
+    mixed = Answers(*(own[order] for own in (pair.actual, pair.baseline, pair.transfer)))
+    assert scores.log_loss_gain(mixed, confidence=0.95) == expected
+
+
+def test_log_loss_gain_has_no_interval_where_nothing_tells_of_its_spread() -> None:
+    sure = np.array([0.5, 0.5, 0.5])
+    same = Answers(np.array([0, 1, 1]), sure, sure)
+    assert scores.log_loss_gain(same, confidence=0.95) == (0, None, None)
+    one = Answers(np.array([1]), np.array([0.5]), np.array([0.25]))
+    gain, *ends = scores.log_loss_gain(one, confidence=0.95)
+    assert gain == pytest.approx(math.log(2))
+    assert ends == [None, None]
+    diverged = Answers(np.array([0, 1, 1]), sure, np.array([0.5, math.nan, 0.5]))
+    assert scores.log_loss_gain(diverged, confidence=0.95) == (None, None, None)
 
 
 def test_constant_probabilities_have_an_auc_of_one_half() -> None:

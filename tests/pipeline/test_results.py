@@ -72,6 +72,9 @@ def test_record_and_tables_have_the_agreed_names(full: Project) -> None:
         "accuracy_gain_low",
         "accuracy_gain_high",
         "mcnemar_p",
+        "log_loss_gain",
+        "log_loss_gain_low",
+        "log_loss_gain_high",
         "verdict",
         "fair",
     ]
@@ -83,6 +86,8 @@ def test_record_and_tables_have_the_agreed_names(full: Project) -> None:
             "loss",
             "log_loss",
             "auc",
+            "brier",
+            "calibration_error",
         ]
     assert full.read("metrics/history.csv").splitlines()[0] == (
         "arm,epoch,loss,accuracy,val_loss,val_accuracy"

@@ -21,12 +21,15 @@ class _Part(BaseModel):
 
 
 class Comparison(_Part):
-    """Both arms on the same test images."""
+    """Both arms on the same test images; transfer minus baseline. None: undefined, or unknown."""
 
     accuracy_gain: float
     accuracy_gain_low: Rounded
     accuracy_gain_high: Rounded
     mcnemar_p: Rounded
+    log_loss_gain: Rounded | None = None
+    log_loss_gain_low: Rounded | None = None
+    log_loss_gain_high: Rounded | None = None
     verdict: str
     fair: bool
 
@@ -44,6 +47,8 @@ class Scores(_Part):
     loss: Rounded | None = None
     log_loss: Rounded | None = None
     auc: Rounded | None = None
+    brier: Rounded | None = None
+    calibration_error: Rounded | None = None
 
 
 class Cost(_Part):

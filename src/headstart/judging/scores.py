@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from headstart.judging.answers import answered_classes, per_class
+from headstart.judging import calibration
+from headstart.judging.answers import Answers, answered_classes, per_class
 from headstart.judging.metrics import Scores
 
 # Probabilities are cut here before the logarithm: a wrong answer given with certainty costs 36.
@@ -34,17 +35,65 @@ def scores(actual: np.ndarray, probabilities: np.ndarray, *, loss: float) -> Sco
         loss=_number(loss),
         log_loss=log_loss(actual, probabilities),
         auc=auc(actual, probabilities),
+        brier=brier(actual, probabilities),
+        calibration_error=calibration.calibration_error(calibration.bins(actual, probabilities)),
     )
 
 
 def log_loss(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
     """Returns the mean negative logarithm of the probability given to the actual class, in nats."""
+    # Summed exactly, the order of the images is no part of the result.
+    losses = _log_losses(actual, probabilities)
+    return _number(math.fsum(losses) / len(losses))
+
+
+def log_loss_gain(
+    answers: Answers, *, confidence: float
+) -> tuple[float | None, float | None, float | None]:
+    """Returns the log loss of transfer minus that of the baseline, and both ends of its interval.
+
+    Both models answer the same images, so the interval is Student's t of the mean difference on
+    an image. It has no ends where one image, or one and the same difference on all, tells nothing
+    of the spread, and where probabilities are no numbers there is nothing at all.
+    """
+    from scipy.stats import t
+
+    baseline, transfer = (
+        _log_losses(answers.actual, own) for own in answers.probabilities.values()
+    )
+    apart = [right - left for left, right in zip(baseline, transfer, strict=True)]
+    gain = _number(math.fsum(apart) / len(apart))
+    if gain is None or len(set(apart)) == 1:
+        return gain, None, None
+    freedom = len(apart) - 1
+    variance = math.fsum((own - gain) ** 2 for own in apart) / freedom
+    half = float(t.isf((1 - confidence) / 2, freedom)) * math.sqrt(variance / len(apart))
+    return gain, gain - half, gain + half
+
+
+def brier(actual: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """Returns the Brier score, the mean squared error of the probabilities; None if undefined.
+
+    As scikit-learn has it: of class 1 in a binary task (0 to 1), summed over the classes
+    otherwise (0 to 2, as Brier had it).
+
+    References:
+        Brier 1950, "Verification of Forecasts Expressed in Terms of Probability".
+    """
+    values = per_class(probabilities)
+    squares = np.zeros(len(actual))
+    # One class after another, so that no processor sums them in an order of its own.
+    for number in range(1 if values.shape[1] == 2 else 0, values.shape[1]):
+        squares += (values[:, number].astype(np.float64) - (actual == number)) ** 2
+    return _number(math.fsum(squares) / len(squares))
+
+
+def _log_losses(actual: np.ndarray, probabilities: np.ndarray) -> list[float]:
+    """Returns each image's negative logarithm of the probability given to its actual class."""
     # Not scikit-learn's, which cuts float32 at 1.2e-7 and warns where rows of float64 made of it
-    # miss a sum of 1. Nor NumPy's logarithm, which follows the processor's vectors. Summed
-    # exactly, the order of the images is no part of the result.
+    # miss a sum of 1. Nor NumPy's logarithm, which follows the processor's vectors.
     given = per_class(probabilities)[np.arange(len(actual)), actual].astype(np.float64)
-    cut = np.clip(given, _SMALLEST, 1 - _SMALLEST).tolist()
-    return _number(-math.fsum(map(math.log, cut)) / len(cut))
+    return [-math.log(own) for own in np.clip(given, _SMALLEST, 1 - _SMALLEST).tolist()]
 
 
 def auc(actual: np.ndarray, probabilities: np.ndarray) -> float | None:

@@ -10,6 +10,7 @@ import numpy as np
 from headstart.core import seeds
 from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
+from headstart.judging import scores
 from headstart.judging.answers import ARMS, Answers, answered_classes
 from headstart.judging.metrics import Comparison, Scores
 from headstart.params.sections import Evaluate
@@ -160,11 +161,15 @@ def judge(
     low, high = gain_interval(
         pairs, confidence=rules.confidence, samples=rules.bootstrap_samples, seed=seed
     )
+    apart = scores.log_loss_gain(answers, confidence=rules.confidence)
     comparison = Comparison(
         accuracy_gain=pairs.gain,
         accuracy_gain_low=low,
         accuracy_gain_high=high,
         mcnemar_p=mcnemar(pairs),
+        log_loss_gain=apart[0],
+        log_loss_gain_low=apart[1],
+        log_loss_gain_high=apart[2],
         verdict=decided.verdict,
         fair=not unfair,
     )

@@ -43,6 +43,8 @@ def score_rows(outcome: Outcome) -> list[Row]:
         ("loss", shown("loss")),
         ("log loss of answers", shown("log_loss")),
         ("area under ROC", shown("auc")),
+        ("Brier score", shown("brier")),
+        ("calibration error", shown("calibration_error")),
     ]
 
 
