@@ -320,16 +320,16 @@ MUTATIONS = [
     Mutation(
         "verdict without a test",
         f"{LIBRARY}/judging/verdict.py",
-        "    if p >= alpha:\n        decision",
-        "    if p > 1:\n        decision",
+        "    decided = p < alpha\n",
+        "    decided = p <= 1\n",
         "tests/judging/test_verdict.py::test_a_p_value_that_is_not_below_alpha_detects_no_difference",
     ),
     Mutation(
         "one-sided test of the verdict",
-        f"{LIBRARY}/judging/verdict.py",
-        "binomtest(pairs.only_baseline, discordant)",
-        'binomtest(pairs.only_baseline, discordant, alternative="less")',
-        "tests/judging/test_verdict.py::test_mcnemar_gives_the_known_exact_values",
+        f"{LIBRARY}/judging/paired.py",
+        "tails = 2 * binom.cdf(",
+        "tails = binom.cdf(",
+        "tests/judging/test_paired.py::test_mcnemar_gives_the_known_values",
     ),
     Mutation(
         "winner among constant answers",

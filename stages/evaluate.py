@@ -38,10 +38,8 @@ def main() -> None:
 
         answers = Answers(target.labels, probabilities["baseline"], probabilities["transfer"])
         taught, classes = (artefacts.read_json(CLASSES)[task]["names"] for task in TASKS)
-        rules, seed = settings.evaluate, settings.seed
-        judged = verdict.judge(
-            answers, scored, arms=settings.arms, rules=rules, seed=seed, classes=classes
-        )
+        rules = settings.evaluate
+        judged = verdict.judge(answers, scored, arms=settings.arms, rules=rules, classes=classes)
         labels = {task: PREPARED / task / "train_labels.npy" for task in TASKS}
         spent = cost.costs(
             settings,

@@ -75,6 +75,10 @@ def test_committed_parameters_are_the_notebooks() -> None:
         ),
         ("transfer.frozen_fraction", "1", "transfer.frozen_fraction: 1 must be less than 1"),
         ("evaluate.alpha", "0", "evaluate.alpha: 0 must be greater than 0"),
+        ("evaluate.margin", "1", "evaluate.margin: 1 must be less than 1"),
+        ("evaluate.margin", "-0.005", "evaluate.margin: -0.005 must be 0 or more"),
+        ("evaluate.margin", "5e-3", "write a plain decimal number"),
+        ("evaluate.margin", "null", "evaluate.margin: None is not a number"),
         ("evaluate.confidence", "95", "evaluate.confidence: 95 must be less than 1"),
     ],
 )

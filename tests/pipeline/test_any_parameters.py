@@ -41,6 +41,7 @@ TRAINING = st.fixed_dictionaries(
 VERDICTS = (
     verdict.TRANSFER_BETTER,
     verdict.BASELINE_BETTER,
+    verdict.EQUIVALENT,
     verdict.NO_DIFFERENCE,
     verdict.INVALID,
 )
@@ -87,7 +88,7 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
             "unfrozen_learning_rate": draw(RATES),
             "overrides": {},
         },
-        "evaluate": {"alpha": 0.05, "confidence": 0.95, "bootstrap_samples": 100},
+        "evaluate": {"alpha": 0.05, "confidence": 0.95, "margin": 0.005},
     }
     if draw(st.integers(0, 99)) > 79:
         section = draw(st.sampled_from([key for key in chosen if key != "seed"]))
@@ -177,7 +178,7 @@ def run(chosen: sections.Params) -> str:
         scored[arm] = scores.scores(test.labels, probabilities, loss=loss)
         answered[arm] = answers.answered_classes(probabilities)
     return verdict.verdict(
-        test.labels, answered, scored, alpha=chosen.evaluate.alpha, classes=both[1].names
+        test.labels, answered, scored, rules=chosen.evaluate, classes=both[1].names
     ).verdict
 
 

@@ -36,7 +36,6 @@ def small(folder: Path) -> Own:
         "network": "{name: mlp, units: [40], activation: relu}",
         "source_training.epochs": "2",
         "target_training.epochs": "2",
-        "evaluate.bootstrap_samples": "100",
     }
     edit_params(project.root / "params.yaml", values)
     return project

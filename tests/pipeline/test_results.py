@@ -72,6 +72,7 @@ def test_record_and_tables_have_the_agreed_names(full: Project) -> None:
         "accuracy_gain_low",
         "accuracy_gain_high",
         "mcnemar_p",
+        "mcnemar_mid_p",
         "log_loss_gain",
         "log_loss_gain_low",
         "log_loss_gain_high",

@@ -32,6 +32,7 @@ METRICS = {
         "accuracy_gain_low": -0.5,
         "accuracy_gain_high": -0.125,
         "mcnemar_p": 0.01,
+        "mcnemar_mid_p": 0.005,
         "verdict": "baseline better",
         "fair": True,
     },

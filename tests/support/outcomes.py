@@ -11,6 +11,7 @@ RECORD: dict[str, Any] = {
         "accuracy_gain_low": -0.0145,
         "accuracy_gain_high": -0.0021,
         "mcnemar_p": 0.0078,
+        "mcnemar_mid_p": 0.0042,
         "verdict": "baseline better",
         "fair": True,
     },

@@ -10,7 +10,6 @@ from headstart.project import init
 QUICK = {
     "source_training.epochs": "2",
     "target_training.epochs": "2",
-    "evaluate.bootstrap_samples": "100",
 }
 
 

@@ -24,7 +24,6 @@ SMALL = {
     "target_training.epochs": "2",
     "source_training.learning_rate": "0.01",
     "target_training.learning_rate": "0.01",
-    "evaluate.bootstrap_samples": "500",
 }
 
 

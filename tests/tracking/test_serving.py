@@ -93,6 +93,7 @@ def test_anything_else_is_refused_with_what_is_expected(raw: Any, said: str) -> 
 def test_verdict_names_the_arm_and_an_invalid_comparison_none() -> None:
     assert verdict.arm_to_serve("transfer better") == "transfer"
     assert verdict.arm_to_serve("baseline better") == "baseline"
+    assert verdict.arm_to_serve("equivalent") == "baseline"
     assert verdict.arm_to_serve("no difference detected") == "baseline"
     with pytest.raises(UserError, match="invalid comparison"):
         verdict.arm_to_serve("invalid comparison")
@@ -103,9 +104,9 @@ def test_verdict_names_the_arm_and_an_invalid_comparison_none() -> None:
     [
         (10, 0, True, "the challenger is better"),
         (0, 10, False, "the incumbent is better"),
-        # Exact McNemar on 5 against 0 is 0.0625.
-        (5, 0, False, "no difference detected"),
-        (6, 0, True, "the challenger is better"),
+        # Mid-p of 4 against 0 is 0.0625, of 5 against 0 half as much (the exact p is 0.0625).
+        (4, 0, False, "no difference detected"),
+        (5, 0, True, "the challenger is better"),
         (0, 0, False, "no difference detected"),
     ],
 )

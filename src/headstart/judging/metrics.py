@@ -27,6 +27,7 @@ class Comparison(_Part):
     accuracy_gain_low: Rounded
     accuracy_gain_high: Rounded
     mcnemar_p: Rounded
+    mcnemar_mid_p: Rounded | None = None
     log_loss_gain: Rounded | None = None
     log_loss_gain_low: Rounded | None = None
     log_loss_gain_high: Rounded | None = None

@@ -1,4 +1,4 @@
-"""Paired tests, intervals and the verdict on one pair of models: pure functions over arrays."""
+"""The verdict on one pair of models: pure functions over arrays."""
 
 import dataclasses
 import math
@@ -7,42 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core import seeds
 from headstart.core.artefacts import flat
+from headstart.core.digits import rounded
 from headstart.core.errors import UserError
 from headstart.judging import scores
 from headstart.judging.answers import ARMS, Answers, answered_classes
 from headstart.judging.metrics import Comparison, Scores
+from headstart.judging.paired import paired
 from headstart.params.sections import Evaluate
 
 TRANSFER_BETTER = "transfer better"
 BASELINE_BETTER = "baseline better"
+EQUIVALENT = "equivalent"
 NO_DIFFERENCE = "no difference detected"
 INVALID = "invalid comparison"
+_BEST = {
+    TRANSFER_BETTER: "transfer",
+    **dict.fromkeys((BASELINE_BETTER, EQUIVALENT, NO_DIFFERENCE), "baseline"),
+}
 
 # Keras cuts at 1e-7 (a cost of 16.1), we at 2.2e-16 (36.0): for one and the same answer the two
 # losses differ by 2.24 at most. A factor of three cannot come from rounding or cutting.
 _CONTRADICTION = 3.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Paired:
-    """On how many test images both, one or none of the two models are right."""
-
-    both_right: int
-    only_baseline: int
-    only_transfer: int
-    both_wrong: int
-
-    @property
-    def total(self) -> int:
-        """The number of test images."""
-        return self.both_right + self.only_baseline + self.only_transfer + self.both_wrong
-
-    @property
-    def gain(self) -> float:
-        """The accuracy of transfer minus that of the baseline."""
-        return (self.only_transfer - self.only_baseline) / self.total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,42 +37,6 @@ class Verdict:
 
     verdict: str
     reason: str
-
-
-def paired(actual: np.ndarray, baseline: np.ndarray, transfer: np.ndarray) -> Paired:
-    """Returns how the answers of both models, int (n,) each, fall together."""
-    left, right = np.asarray(baseline) == actual, np.asarray(transfer) == actual
-    return Paired(
-        both_right=int((left & right).sum()),
-        only_baseline=int((left & ~right).sum()),
-        only_transfer=int((~left & right).sum()),
-        both_wrong=int((~left & ~right).sum()),
-    )
-
-
-def mcnemar(pairs: Paired) -> float:
-    """Returns the p-value of the exact two-sided McNemar test; 1 where no answer is discordant."""
-    from scipy.stats import binomtest
-
-    discordant = pairs.only_baseline + pairs.only_transfer
-    return float(binomtest(pairs.only_baseline, discordant).pvalue) if discordant else 1.0
-
-
-def gain_interval(
-    pairs: Paired, *, confidence: float, samples: int, seed: int
-) -> tuple[float, float]:
-    """Returns the paired percentile bootstrap interval of the gain.
-
-    The difference on one image is -1, 0 or +1, so drawing n images with replacement is exactly
-    one multinomial draw over the three counts: no resampling of images is needed.
-    """
-    equal = pairs.both_right + pairs.both_wrong
-    shares = np.array([pairs.only_baseline, equal, pairs.only_transfer]) / pairs.total
-    generator = seeds.generator(seed, "evaluate", "bootstrap")
-    drawn = generator.multinomial(pairs.total, shares, size=samples)
-    gains = (drawn[:, 2] - drawn[:, 0]) / pairs.total
-    low, high = np.quantile(gains, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
 
 
 def constant(answered: np.ndarray) -> bool:
@@ -99,15 +49,17 @@ def verdict(
     answered: Mapping[str, np.ndarray],
     scored: Mapping[str, Scores],
     *,
-    alpha: float,
+    rules: Evaluate,
     classes: Sequence[str],
 ) -> Verdict:
     """Returns the verdict on these two models, which says nothing about other seeds.
 
-    A degenerate model makes the comparison invalid. Otherwise the sign of the difference
-    decides where the exact two-sided McNemar p-value is below `alpha`. All it needs lies in
-    git: metrics/predictions.csv and metrics/metrics.json. `actual` and each arm's `answered` are
-    classes from 0, int (n,); a log loss of None means probabilities that are no numbers.
+    A degenerate model makes the comparison invalid. Where the McNemar mid-p is below
+    `rules.alpha`, the sign of the difference decides; else the two are equivalent where
+    Newcombe's 1 - 2 alpha interval lies within the margin (two one-sided tests: Schuirmann 1987).
+    All it needs lies in git: metrics/predictions.csv and metrics/metrics.json. `actual` and each
+    arm's `answered` are classes from 0, int (n,); a log loss of None means probabilities that are
+    no numbers.
     """
     defects = [
         sentence
@@ -117,19 +69,36 @@ def verdict(
     if defects:
         return Verdict(INVALID, " ".join(defects))
     pairs = paired(actual, *(answered[arm] for arm in ARMS))
-    p = mcnemar(pairs)
-    if p >= alpha:
-        decision, relation = NO_DIFFERENCE, "not below"
-    else:
-        decision = TRANSFER_BETTER if pairs.gain > 0 else BASELINE_BETTER
-        relation = "below"
-    return Verdict(
-        decision,
+    # What metrics.json holds decides: the same on every processor.
+    p, alpha = rounded(pairs.mid_p), rules.alpha
+    decided = p < alpha
+    counted = (
         f"Of {pairs.total} test images, {pairs.only_baseline} are answered right by the baseline "
-        f"alone and {pairs.only_transfer} by transfer alone: exact two-sided McNemar "
-        f"p = {p:.3g}, {relation} alpha = {alpha:g}. This speaks of these two models only "
-        "(one seed), not of the method.",
+        f"alone and {pairs.only_transfer} by transfer alone: McNemar mid-p = {p:.3g} (exact "
+        f"two-sided p = {pairs.exact_p:.3g}), {'below' if decided else 'not below'} "
+        f"alpha = {alpha:g}."
     )
+    sentences = [counted]
+    if decided:
+        decision = TRANSFER_BETTER if pairs.gain > 0 else BASELINE_BETTER
+    else:
+        confidence = max(1 - 2 * alpha, 0)
+        low, high = map(rounded, pairs.gain_interval(confidence))
+        within = -rules.margin < low and high < rules.margin
+        decision = EQUIVALENT if within else NO_DIFFERENCE
+        sentences.append(
+            f"The {confidence:.0%} interval of the gain, {low:+.4f} to {high:+.4f}, "
+            f"{'lies' if within else 'does not lie'} within the margin of {rules.margin:g}."
+        )
+    low, high = map(rounded, pairs.gain_interval(rules.confidence))
+    if decided != (low > 0 or high < 0):
+        sentences.append(
+            f"The {rules.confidence:.0%} interval of the gain "
+            f"{'holds 0' if decided else 'leaves 0 out'} all the same: it is computed in another "
+            "way than the test, and the test decides."
+        )
+    sentences.append("This speaks of these two models only (one seed), not of the method.")
+    return Verdict(decision, " ".join(sentences))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,26 +116,23 @@ def judge(
     *,
     arms: tuple[Mapping[str, Any], Mapping[str, Any]],
     rules: Evaluate,
-    seed: int,
     classes: Sequence[str],
 ) -> Judgement:
     """Returns the comparison of both arms, which answered and `scored` on the same images.
 
-    `arms` is what has to be equal for a fair comparison, of baseline and transfer; `seed` keys
-    the bootstrap.
+    `arms` is what has to be equal for a fair comparison, of baseline and transfer.
     """
-    decided = verdict(answers.actual, answers.classes, scored, alpha=rules.alpha, classes=classes)
+    decided = verdict(answers.actual, answers.classes, scored, rules=rules, classes=classes)
     unfair = fairness(*arms)
     pairs = paired(answers.actual, *answers.classes.values())
-    low, high = gain_interval(
-        pairs, confidence=rules.confidence, samples=rules.bootstrap_samples, seed=seed
-    )
+    low, high = pairs.gain_interval(rules.confidence)
     apart = scores.log_loss_gain(answers, confidence=rules.confidence)
     comparison = Comparison(
         accuracy_gain=pairs.gain,
         accuracy_gain_low=low,
         accuracy_gain_high=high,
-        mcnemar_p=mcnemar(pairs),
+        mcnemar_p=pairs.exact_p,
+        mcnemar_mid_p=pairs.mid_p,
         log_loss_gain=apart[0],
         log_loss_gain_low=apart[1],
         log_loss_gain_high=apart[2],
@@ -229,21 +195,20 @@ def _contradicts(actual: np.ndarray, loss: float, log_loss: float) -> bool:
 
 
 def arm_to_serve(verdict: str) -> str:
-    """Returns the arm that the verdict recommends, the baseline where it saw no difference.
+    """Returns the arm that the verdict recommends, the baseline where neither is better.
 
     The baseline needs no source model.
 
     Raises:
         UserError: The comparison was invalid, so that neither arm can be recommended.
     """
-    best = {BASELINE_BETTER: "baseline", TRANSFER_BETTER: "transfer", NO_DIFFERENCE: "baseline"}
-    if verdict not in best:
+    if verdict not in _BEST:
         raise UserError(
             f"metrics/metrics.json: comparison.verdict is {verdict!r}, so no model can be "
             "recommended; the report (reports/index.html) says why. Mend the cause and run "
             "`dvc repro`"
         )
-    return best[verdict]
+    return _BEST[verdict]
 
 
 def succeeds(
@@ -251,8 +216,8 @@ def succeeds(
 ) -> tuple[bool, str]:
     """Tells whether a challenger beats the incumbent by the verdict's rule, and why.
 
-    The exact two-sided McNemar p-value on the same test images has to be below `alpha` and the
-    challenger right more often; constant answers make the comparison invalid. `actual` are classes
+    The McNemar mid-p on the same test images has to be below `alpha` and the challenger right
+    more often; constant answers make the comparison invalid. `actual` are classes
     from 0, int (n,), the others probabilities, float (n,) of class 1 or (n, k).
     """
     models = {"incumbent": incumbent, "challenger": challenger}
@@ -264,11 +229,11 @@ def succeeds(
                 "which makes the comparison invalid"
             )
     pairs = paired(actual, *answered.values())
-    p = mcnemar(pairs)
+    p = rounded(pairs.mid_p)
     counted = (
         f"of {pairs.total} test images {pairs.only_transfer} are answered right by the "
-        f"challenger alone and {pairs.only_baseline} by the incumbent alone (exact McNemar "
-        f"p = {p:.3g}, alpha = {alpha:g})"
+        f"challenger alone and {pairs.only_baseline} by the incumbent alone (McNemar "
+        f"mid-p = {p:.3g}, alpha = {alpha:g})"
     )
     if p >= alpha:
         return False, f"no difference detected: {counted}"

@@ -117,11 +117,11 @@ class Transfer(Section):
 
 
 class Evaluate(Section):
-    """What counts as a difference, and how intervals are made."""
+    """What counts as a difference and what as none, and how wide intervals are."""
 
     alpha: Fraction
     confidence: Fraction
-    bootstrap_samples: Annotated[Whole, Field(ge=100, le=1_000_000)]
+    margin: Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Params(Section):

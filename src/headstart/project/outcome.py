@@ -23,7 +23,7 @@ def read(root: Path) -> metrics.Outcome:
         _, target = selection.source_and_target(settings.tasks, dataset.classes, dataset.aliases)
         classes = list(target.names)
     decided = verdict.verdict(
-        actual, answered, record.scores, alpha=settings.evaluate.alpha, classes=classes
+        actual, answered, record.scores, rules=settings.evaluate, classes=classes
     )
     return metrics.Outcome(
         record=record,

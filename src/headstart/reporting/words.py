@@ -6,7 +6,13 @@ from typing import Any
 
 from headstart.judging import scores
 from headstart.judging.metrics import Comparison, Outcome, Record
-from headstart.judging.verdict import BASELINE_BETTER, INVALID, NO_DIFFERENCE, TRANSFER_BETTER
+from headstart.judging.verdict import (
+    BASELINE_BETTER,
+    EQUIVALENT,
+    INVALID,
+    NO_DIFFERENCE,
+    TRANSFER_BETTER,
+)
 
 # Label, and cells by model.
 Row = tuple[str, Mapping[str, str]]
@@ -14,6 +20,7 @@ Row = tuple[str, Mapping[str, str]]
 _MEANINGS = {
     TRANSFER_BETTER: "what the source task taught gives a head start.",
     BASELINE_BETTER: "training from scratch beats transfer on this target task.",
+    EQUIVALENT: "if the accuracies differ, then by less than the margin.",
     NO_DIFFERENCE: "the test answers do not tell the two models apart.",
     INVALID: "at least one model is broken, so its accuracy proves nothing.",
 }
@@ -80,11 +87,12 @@ def differences(outcome: Outcome) -> list[str]:
 
 
 def gain_sentence(comparison: Comparison, *, confidence: float) -> str:
-    """Returns the gain in accuracy with its interval and the McNemar p-value."""
+    """Returns the gain in accuracy with its interval and the McNemar p-values."""
     return (
         f"Gain in accuracy by transfer: {comparison.accuracy_gain:+.4f} ({confidence:.0%} interval "
         f"{comparison.accuracy_gain_low:+.4f} to {comparison.accuracy_gain_high:+.4f}), "
-        f"McNemar p = {comparison.mcnemar_p:.3g}"
+        f"McNemar mid-p = {number(comparison.mcnemar_mid_p, '{:.3g}')} "
+        f"(exact p = {comparison.mcnemar_p:.3g})"
     )
 
 

@@ -19,6 +19,7 @@ MEANT = {
     "dataset.split": "published",
     "dataset.split_seed": 0,
     "dataset.max_duplicates": 0,
+    "evaluate.margin": 0.0,
     "source_training.from": None,
     "source_training.layer": "auto",
     "source_training.input_range": [0.0, 1.0],
