@@ -1,15 +1,10 @@
-"""Measures the seconds that docs/claims.md tells: the notebook's task, trained in four ways.
+"""The seconds behind docs/claims.md: the notebook's task, trained in four ways.
 
-    python benchmarks/claims.py      after `dvc repro`, whose data it reads
+    python benchmarks/claims.py [--write]      after `dvc repro`, whose data it reads; two minutes
 
-Writes docs/claims-seconds.json with date and machine; `headstart study claims` takes it up.
-The best of three rounds, all four in turn in one sitting; building and tracing counted.
+All four in turn in one sitting; building and tracing counted.
 """
 
-import datetime
-import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -17,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from benchmarks import sittings
 from headstart.core import artefacts, runtime
 from headstart.params import reading, sections
 from headstart.params.strategies import HEAD_ALONE, STRATEGIES
 
 ROUNDS = 3
+SOURCE, FROZEN = "source network", "frozen transfer, features computed once"
 
 
 def ways() -> dict[str, Callable[[], Any]]:
@@ -92,32 +89,34 @@ def ways() -> dict[str, Callable[[], Any]]:
 
     return {
         "baseline": lambda: new(target, "target", budget),
-        "frozen transfer, features computed once": grafted,
+        FROZEN: grafted,
         "frozen transfer, through the frozen layers as in the notebook": as_notebook,
-        "source network": lambda: new(source, "source", settings.source_training),
+        SOURCE: lambda: new(source, "source", settings.source_training),
     }
 
 
 def main() -> None:
+    asked = sittings.parser(__doc__).parse_args()
     runtime.fix(0)
-    seconds: dict[str, float] = {}
     made = ways()
+    seconds: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(ROUNDS):
         for name, run in made.items():
             began = time.perf_counter()
             run()
-            spent = time.perf_counter() - began
-            seconds[name] = min(spent, seconds.get(name, spent))
-    seconds["frozen transfer, features computed once, with the source network"] = (
-        seconds["frozen transfer, features computed once"] + seconds["source network"]
-    )
-    found = {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "date": datetime.date.today().isoformat(),
-        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+            seconds[name].append(round(time.perf_counter() - began, 2))
+    sittings.finish("claims", seconds, parts, write=asked.write)
+
+
+def parts(sitting: sittings.Sitting) -> dict[str, str]:
+    best = {name: min(seconds) for name, seconds in sitting.measured.items()}
+    best[f"{FROZEN}, with the source network"] = best[FROZEN] + best[SOURCE]
+    rows = [(name, f"{seconds:.2f}") for name, seconds in best.items()]
+    rounds = len(sitting.measured[SOURCE])
+    return {
+        "claims": f"{sitting.opening}. The best of {rounds} rounds in turn, building and tracing "
+        f"counted.\n\n{sittings.table(['', 'seconds'], rows)}"
     }
-    artefacts.write_json(ROOT / "docs/claims-seconds.json", found)
-    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks/results"
-_PACKAGES = ("numpy", "tensorflow", "keras", "dvc", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,20 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def finish(name: str, measured: Any, parts: Parts, *, write: bool, packages: Any = ()) -> None:
+def finish(
+    name: str,
+    measured: Any,
+    parts: Parts,
+    *,
+    write: bool,
+    packages: Iterable[str] = ("numpy", "tensorflow", "keras", "dvc", "mlflow"),
+) -> None:
     """Prints what was measured; with `write` keeps it and writes it into the pages.
 
-    `packages` are those whose versions matter beside the usual ones.
+    `packages` are those whose versions matter.
     """
     versions = {"Python": platform.python_version()} | {
-        package: importlib.metadata.version(package) for package in (*_PACKAGES, *packages)
+        package: importlib.metadata.version(package) for package in packages
     }
     sitting = Sitting(datetime.date.today().isoformat(), _machine(), versions, measured)
     print("\n".join(parts(sitting).values()))

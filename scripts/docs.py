@@ -2,9 +2,9 @@
 
     python scripts/docs.py
 
-A number stands between `<!-- NAME: start -->` and `<!-- NAME: end -->`. What NAME shows is written
-from metrics/ here, or by `parts` of a benchmark from its file in benchmarks/results/.
-tests/house/test_docs.py holds pages and files together.
+A number stands in a place, between `<!-- NAME: start -->` and `<!-- NAME: end -->`. What NAME shows
+is made here from dvc.lock and metrics/, or by `parts` of what measured it from its file in
+benchmarks/results/. tests/house/test_docs.py holds pages and files together.
 """
 
 import importlib
@@ -60,41 +60,59 @@ def study() -> str:
     return "\n".join(f"- {sentence}" for sentence in record["answer"]) + "\n"
 
 
-# Who measures what the pages show, by the name of the place.
-BENCHMARKS = {
-    "scale": "scale",
+def runs() -> str:
+    """Returns how MLflow calls the committed runs, as a Markdown list."""
+    from headstart.tracking import entries, states
+    from headstart.tracking.revisions import Workspace
+
+    state = states.read(Workspace(ROOT), finished=True)
+    names = [entries.training(run).name for run in state.trainings.values()]
+    names.append(
+        entries.comparison(state, runs=dict.fromkeys(state.trainings, ""), experiment="").name
+    )
+    return "".join(f"- `{name}`\n" for name in names)
+
+
+COMMITTED = {"result": result, "study": study, "runs": runs}
+# What measures the rest, by the name of the place.
+MEASURED = {
+    "claims": "benchmarks.claims",
+    "fuzz": "scripts.fuzz",
+    "revisions": "benchmarks.revisions",
+    "scale": "benchmarks.scale",
 }
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACE = re.compile(r"<!-- ([a-z-]+): start -->\n(.*?)<!-- \1: end -->\n", re.DOTALL)
 
 
-def measured(place: str) -> str:
-    """Returns a part of what a benchmark measured, or how to measure it."""
-    benchmark = BENCHMARKS[place]
-    sitting = sittings.read(benchmark)
+def shown(place: str) -> str | None:
+    """Returns the Markdown of a place; None where it belongs to another script."""
+    if place in COMMITTED:
+        return COMMITTED[place]()
+    if place not in MEASURED:
+        return None
+    module = MEASURED[place]
+    sitting = sittings.read(module.partition(".")[2])
     if sitting is None:
-        return f"Not measured yet: `python benchmarks/{benchmark}.py --write`.\n"
-    return str(importlib.import_module(f"benchmarks.{benchmark}").parts(sitting)[place])
+        return f"Not measured yet: `python {module.replace('.', '/')}.py --write`.\n"
+    return str(importlib.import_module(module).parts(sitting)[place])
 
 
 def page(text: str) -> str:
-    """Returns a page with the numbers put in their places."""
+    """Returns a page with all places filled."""
 
-    def place(match: re.Match[str]) -> str:
-        name = match[1]
-        if name in BENCHMARKS:
-            made = measured(name)
-        elif name in PARTS:
-            made = PARTS[name]()
-        else:
-            return match[0]
-        return f"<!-- {name}: start -->\n\n{made}\n<!-- {name}: end -->\n"
+    def filled(match: re.Match[str]) -> str:
+        made = shown(match[1])
+        return match[0] if made is None else place(match[1], made)
 
-    return PLACE.sub(place, text)
+    return PLACE.sub(filled, text)
 
 
-PARTS = {"result": result, "study": study}
+def place(name: str, made: str) -> str:
+    """Returns a place with what it shows."""
+    return f"<!-- {name}: start -->\n\n{made}\n<!-- {name}: end -->\n"
+
 
 if __name__ == "__main__":
     for path in PAGES:
-        path.write_text(page(path.read_text()))
+        path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,10 +1,10 @@
 """Feeds spoiled files to every reader of raw data: the right kind of array, or a clean refusal.
 
-    python scripts/fuzz.py [INPUTS] [SEED]
+    python scripts/fuzz.py [--inputs 10000] [--seed 7] [--write]
 
-Prints a line per reader: inputs tried, refused, read, the slowest, and the most memory that Python
-held. Ends with status 1 and the input on disk if a reader raises anything but UserError, takes more
-than five seconds, or more than 256 MB.
+Shows for each reader: inputs tried, refused, read, the slowest, and the most memory that Python
+held; --write puts that into docs/reliability.md. Ends with status 1 and the input on disk if a
+reader raises anything but UserError, takes more than five seconds, or more than 256 MB.
 """
 
 import io
@@ -20,8 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from benchmarks import sittings
 from headstart.core.errors import UserError
 from headstart.data import idx, images, own, raw_data
 
@@ -68,10 +70,10 @@ def read_idx(path: Path) -> None:
 
 
 READERS: dict[str, tuple[str, Callable[[Path], None], list[bytes]]] = {
-    "idx": ("raw-idx", read_idx, [idx_bytes()]),
+    "IDX": ("raw-idx", read_idx, [idx_bytes()]),
     "npz": ("own.npz", read_npz, [npz(packed=False), npz(packed=True)]),
-    "png": ("a.png", read_image, [image("PNG"), image("PNG", "P"), image("PNG", "RGBA")]),
-    "jpeg": ("a.jpg", read_image, [image("JPEG"), image("JPEG", "CMYK")]),
+    "PNG": ("a.png", read_image, [image("PNG"), image("PNG", "P"), image("PNG", "RGBA")]),
+    "JPEG": ("a.jpg", read_image, [image("JPEG"), image("JPEG", "CMYK")]),
 }
 
 
@@ -97,41 +99,75 @@ def spoiled(good: bytes, chance: random.Random) -> bytes:
 
 
 def main() -> None:
-    inputs = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    parser = sittings.parser(__doc__)
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=7)
+    asked = parser.parse_args()
     # In memory where there is such a place: each input is written and synced.
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        for reader, (name, read, goods) in READERS.items():
-            chance = random.Random(f"{seed} {reader}")  # noqa: S311 (repeatable, no secret)
-            path = Path(folder, name)
-            refused, slowest, most = 0, 0.0, 0
-            for number in range(inputs):
-                path.write_bytes(spoiled(chance.choice(goods), chance))
-                watched = number % 20 == 0  # Watching memory makes it ten times slower.
-                if watched:
-                    tracemalloc.start()
-                start = time.perf_counter()
-                try:
-                    read(path)
-                except UserError:
-                    refused += 1
-                except BaseException:
-                    kept = Path(f"fuzz-{reader}-{number}")
-                    kept.write_bytes(path.read_bytes())
-                    print(f"{reader}: input {number}, kept as {kept}, was not refused cleanly")
-                    raise
-                slowest = max(slowest, time.perf_counter() - start)
-                if watched:
-                    most = max(most, tracemalloc.get_traced_memory()[1])
-                    tracemalloc.stop()
-                if slowest > _SLOWEST_SECONDS or most > _MOST_BYTES:
-                    raise SystemExit(f"{reader}: input {number}: {slowest:.1f} s, {most} bytes")
-            print(
-                f"{reader}: {inputs} inputs, {refused} refused, {inputs - refused} read, "
-                f"slowest {slowest:.2f} s, at most {most / 1e6:.1f} MB",
-                flush=True,
-            )
+    readers = {}
+    for reader in READERS:
+        with tempfile.TemporaryDirectory(dir=memory) as folder:
+            readers[reader] = fed(reader, Path(folder), inputs=asked.inputs, seed=asked.seed)
+        print(reader, readers[reader], flush=True)
+    measured = {"seed": asked.seed, "readers": readers}
+    sittings.finish("fuzz", measured, parts, write=asked.write, packages=("numpy", "pillow"))
+
+
+def fed(reader: str, folder: Path, *, inputs: int, seed: int) -> dict[str, float]:
+    """Feeds a reader; returns inputs, the refused ones, most seconds and megabytes."""
+    name, read, goods = READERS[reader]
+    chance = random.Random(f"{seed} {reader}")  # noqa: S311 (repeatable, no secret)
+    path = folder / name
+    refused, slowest, most = 0, 0.0, 0
+    for number in range(inputs):
+        path.write_bytes(spoiled(chance.choice(goods), chance))
+        watched = number % 20 == 0  # Watching memory makes it ten times slower.
+        if watched:
+            tracemalloc.start()
+        start = time.perf_counter()
+        try:
+            read(path)
+        except UserError:
+            refused += 1
+        except BaseException:
+            kept = Path(f"fuzz-{reader}-{number}")
+            kept.write_bytes(path.read_bytes())
+            print(f"{reader}: input {number}, kept as {kept}, was not refused cleanly")
+            raise
+        slowest = max(slowest, time.perf_counter() - start)
+        if watched:
+            most = max(most, tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        if slowest > _SLOWEST_SECONDS or most > _MOST_BYTES:
+            raise SystemExit(f"{reader}: input {number}: {slowest:.1f} s, {most} bytes")
+    return {
+        "inputs": inputs,
+        "refused": refused,
+        "seconds": round(slowest, 4),
+        "megabytes": round(most / 1e6, 2),
+    }
+
+
+def parts(sitting: sittings.Sitting) -> dict[str, str]:
+    readers = sitting.measured["readers"]
+    rows = [
+        (
+            reader,
+            f"{own['inputs']:,}",
+            f"{own['refused']:,}",
+            f"{own['inputs'] - own['refused']:,}",
+            f"{1000 * own['seconds']:.1f} ms",
+            f"{own['megabytes']:.2f} MB",
+        )
+        for reader, own in readers.items()
+    ]
+    inputs = sum(own["inputs"] for own in readers.values())
+    head = ["reader", "inputs", "refused", "read", "slowest", "most memory held by Python"]
+    return {
+        "fuzz": f"{sitting.opening}. Seed {sitting.measured['seed']}, {inputs:,} inputs, all "
+        f"refused cleanly or read as they are, no crash, no hang:\n\n{sittings.table(head, rows)}"
+    }
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import docs
+
 # Copies of the tree in which mutations are tried side by side.
 _JOBS = 2
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "src/headstart"
 PAGE = ROOT / "docs/testing.md"
-START, END = "<!-- mutations: start -->\n", "<!-- mutations: end -->\n"
 
 
 @dataclass(frozen=True)
@@ -525,10 +526,9 @@ def main(names: list[str]) -> None:
         for mutation, by in zip(chosen, caught_by, strict=True)
     ]
     if not names:
-        before, _, rest = PAGE.read_text().partition(START)
-        _, _, after = rest.partition(END)
         table = "| mutation | file | caught by |\n| --- | --- | --- |\n" + "".join(rows)
-        PAGE.write_text(before + START + table + END + after)
+        filled = docs.place("mutations", table)
+        PAGE.write_text(docs.PLACE.sub(lambda _: filled, PAGE.read_text()))
     print(f"{len(chosen) - len(missed)} of {len(chosen)} mutations caught")
     if missed:
         raise SystemExit(1)

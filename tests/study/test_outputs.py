@@ -271,8 +271,6 @@ def test_committed_claims_are_those_of_the_committed_tables(
     if not (ROOT / folder / "summary.csv").is_file():
         pytest.skip("make claims has not run in this checkout")
     (tmp_path / "docs").mkdir()
-    if (ROOT / claims.SECONDS).is_file():
-        shutil.copy(ROOT / claims.SECONDS, tmp_path / claims.SECONDS)
     # The page names its pictures by the folder that it was handed.
     monkeypatch.chdir(ROOT)
     claims.write(tmp_path / "docs/claims.md", folder, STUDY.claims, STUDY.statistics)

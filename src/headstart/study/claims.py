@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from headstart.core import artefacts
 from headstart.params.strategies import BASELINE
 from headstart.reporting import render, study_tables
 from headstart.reporting.study_tables import CellRow, Setting, SummaryRow
@@ -22,18 +21,12 @@ _VASTLY = 10.0
 _MUCH = 0.05
 _NOTEBOOK = "epochs=5"
 _FROZEN = "frozen"
-# Written by benchmarks/claims.py: seconds belong to a machine and a day, not to the tables.
-SECONDS = Path("docs/claims-seconds.json")
 
 
 def write(path: Path, folder: Path, grid: Grid, settings: Statistics) -> None:
-    """Writes the page to `path` from the tables in `folder` alone; equal tables, equal page.
-
-    Seconds are told where SECONDS lies beside `path`.
-    """
+    """Writes the page to `path` from the tables in `folder` alone; equal tables, equal page."""
     summary = study_tables.read(folder / "summary.csv", SummaryRow)
     cells = study_tables.read(folder / "cells.csv", CellRow)
-    seconds = path.parent / SECONDS.name
     kinds = _kinds(cells, confidence=settings.confidence)
     page = render.text(
         "claims.md",
@@ -42,7 +35,6 @@ def write(path: Path, folder: Path, grid: Grid, settings: Statistics) -> None:
         budgets=sorted({row.labels for row in summary}),
         learning_rates=grid.learning_rates,
         confidence=settings.confidence,
-        seconds=artefacts.read_json(seconds) if seconds.is_file() else None,
         pictures=f"../{folder.as_posix()}",
         claimed_gain=_CLAIMED_GAIN,
         vastly=_VASTLY,
