@@ -354,6 +354,20 @@ MUTATIONS = [
         "tests/pipeline/test_pipeline.py::test_record_and_answers_are_of_the_test_images",
     ),
     Mutation(
+        "mistakes of one arm alone",
+        f"{LIBRARY}/reporting/tables.py",
+        "if len(set(answered.values())) > 1:",
+        'if answered["baseline"] != answered["actual"]:',
+        "tests/reporting/test_figures.py::test_mistakes_of_either_arm_are_listed_by_file_and_names",
+    ),
+    Mutation(
+        "names of other images",
+        f"{LIBRARY}/data/selection.py",
+        "[names[row] for row in rows]",
+        "names[: len(rows)]",
+        "tests/project/test_init.py::test_mistakes_are_listed_by_the_files_that_the_test_images_were",
+    ),
+    Mutation(
         "headstart.lock not compared",
         f"{LIBRARY}/project/lock.py",
         "    if locked and locked.get(script.stem) != _digest(script):",

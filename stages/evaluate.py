@@ -18,6 +18,7 @@ from headstart.reporting import figures, page, render, tables, terminal
 
 METRICS, MODELS, PREPARED = Path("metrics"), Path("models"), Path("data/prepared")
 CLASSES, TASKS = PREPARED / "classes.json", ("source", "target")
+FILES = PREPARED / "target/test_files.json"
 
 
 def main() -> None:
@@ -56,9 +57,10 @@ def main() -> None:
             confidence=rules.confidence,
         )
 
+        files = artefacts.read_json(FILES)["files"]
         history, plots = tables.read_history(MODELS), METRICS / "plots"
         metrics.write(METRICS / "metrics.json", record)
-        tables.write(METRICS, history=history, answers=answers)
+        tables.write(METRICS, history=history, answers=answers, files=files, classes=classes)
         # A project of `headstart init` has no Makefile.
         program = "headstart" if Path("headstart.lock").is_file() else "make"
         html = page.page(

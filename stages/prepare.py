@@ -27,15 +27,18 @@ def main() -> None:
         for name, drawn in parts.items():
             part = raw.parts[drawn.raw]
             positions, labels = tasks.positions(np.asarray(part.labels[drawn.rows]), task)
+            rows = drawn.rows[positions]
             for warning in tasks.check_classes(Part(labels, labels), task, where=f"{role} {name}"):
                 warn(warning)
             artefacts.write_blocks(
                 PREPARED / role / f"{name}_images.npy",
-                raw_data.normalised(part.images, drawn.rows[positions], white=raw.white),
+                raw_data.normalised(part.images, rows, white=raw.white),
                 shape=(len(labels), *part.images.shape[1:]),
                 dtype=np.float32,
             )
             artefacts.write_array(PREPARED / role / f"{name}_labels.npy", labels)
+            files = {"files": selection.files(raw, drawn.raw, rows)}
+            artefacts.write_json(PREPARED / role / f"{name}_files.json", files)
             counts[name] = len(labels)
         classes[role] = {"numbers": task.numbers, "names": task.names}
         sums = ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -1,16 +1,29 @@
 """Artefacts: whole or not at all, and equal content gives equal bytes."""
 
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
+
+
+@example(["a\rb", "a\nb", "a,b", 'a"b', " "])
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_text_of_any_characters_comes_back_from_a_table(texts: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        artefacts.write_table(path, ({"first": text, "last": "x"} for text in texts))
+        assert [row["first"] for row in artefacts.read_table(path)] == texts
+        assert path.read_bytes().startswith(b"first,last\n")
 
 
 def test_failed_write_leaves_what_was_there_and_nothing_beside(tmp_path: Path) -> None:

@@ -97,6 +97,9 @@ def test_record_and_tables_have_the_agreed_names(full: Project) -> None:
     assert predictions[0] == (
         "index,actual,baseline,transfer,baseline_probability,transfer_probability"
     )
+    # Images without file names: a list of mistakes would name nothing.
+    listed = full.read("metrics/mistakes.csv")
+    assert listed == predictions[0].replace("index", "file") + "\n"
     assert len(predictions) == 968
     assert re.fullmatch(r"\d+,[01],[01],[01],[01]\.\d{6},[01]\.\d{6}", predictions[1])
 

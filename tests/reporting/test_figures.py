@@ -159,6 +159,22 @@ def test_no_misclassified_image_is_said_in_words(tmp_path: Path) -> None:
     style.write_png(tmp_path / "empty.png", figure)
 
 
+def test_mistakes_of_either_arm_are_listed_by_file_and_names(tmp_path: Path) -> None:
+    answers = Answers(np.array([1, 0, 1, 0]), *np.array([[0.9, 0.7, 0.2, 0], [0.4, 0, 0.1, 0]]))
+    files = ["shirt/a.png", "sandal/b,1.png", 'shirt/"c".png', "sandal/d.png"]
+    tables.write(tmp_path, history=HISTORY, answers=answers, files=files, classes=NAMES)
+    assert (tmp_path / "mistakes.csv").read_text().splitlines() == [
+        "file,actual,baseline,transfer,baseline_probability,transfer_probability",
+        "shirt/a.png,shirt,shirt,sandal,0.900000,0.400000",
+        '"sandal/b,1.png",sandal,shirt,sandal,0.700000,0.000000',
+        '"shirt/""c"".png",shirt,sandal,sandal,0.200000,0.100000',
+    ]
+    with pytest.raises(ValueError, match="zip"):
+        tables.write(tmp_path, history=HISTORY, answers=answers, files=files[:2], classes=NAMES)
+    tables.write(tmp_path, history=HISTORY, answers=answers, files=[], classes=NAMES)
+    assert len((tmp_path / "mistakes.csv").read_text().splitlines()) == 1
+
+
 def test_roc_rows_stay_few_and_keep_both_ends() -> None:
     rows = tables.roc_rows(answered(5000))
     for arm in ARMS:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import types
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,7 +118,10 @@ def write_table(
     first = list(itertools.islice(left, 1))
     names = list(columns or first[0])
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
+        # Python quotes what holds a character that ends rows, before 3.13 no other. File names may
+        # hold "\r", which readers take for an end.
+        lines = types.SimpleNamespace(write=lambda row: file.write(row[:-2] + "\n"))
+        writer = csv.DictWriter(lines, fieldnames=names, lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(itertools.chain(first, left))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.core import artefacts
 from headstart.core.errors import located, warn
 from headstart.core.parts import Drawn
 from headstart.data import quality, raw_data, splits, tasks
@@ -56,6 +57,18 @@ def draw(settings: sections.Dataset, labels: Mapping[str, np.ndarray]) -> dict[s
             test_size=settings.test_size,
             seed=settings.split_seed,
         )
+
+
+def files(raw: raw_data.Raw, part: str, rows: np.ndarray) -> list[str]:
+    """Returns the files that the images at `rows` (k,) of a raw part were; [] where they had none.
+
+    Paths are relative to the folder of images.
+    """
+    path = raw.folder / raw_data.FILES if raw.folder else None
+    if path is None or not path.is_file():
+        return []
+    names = artefacts.read_json(path)[part]
+    return [names[row] for row in rows]
 
 
 def source_and_target(

@@ -12,6 +12,7 @@ from headstart.judging.answers import ARMS, Answers, answered_probabilities
 
 # A curve of more points than this looks no different on paper or screen.
 _ROC_POINTS = 200
+_MISTAKES = ("file", "actual", *ARMS, *(f"{arm}_probability" for arm in ARMS))
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
@@ -23,10 +24,23 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def write(folder: Path, *, history: Sequence[Mapping[str, Any]], answers: Answers) -> None:
-    """Writes history.csv, predictions.csv and roc.csv into `folder`, made if missing."""
+def write(
+    folder: Path,
+    *,
+    history: Sequence[Mapping[str, Any]],
+    answers: Answers,
+    files: Sequence[str],
+    classes: Sequence[str],
+) -> None:
+    """Writes history.csv, predictions.csv, mistakes.csv and roc.csv into `folder`.
+
+    The folder is made if missing. `files` are the files that the test images were, [] for images
+    that had none: mistakes.csv is then a header alone.
+    """
     artefacts.write_table(folder / "history.csv", history)
     artefacts.write_table(folder / "predictions.csv", prediction_rows(answers))
+    mistakes = mistake_rows(answers, files=files, classes=classes)
+    artefacts.write_table(folder / "mistakes.csv", mistakes, columns=_MISTAKES)
     artefacts.write_table(folder / "roc.csv", roc_rows(answers))
 
 
@@ -40,6 +54,20 @@ def prediction_rows(answers: Answers) -> Iterator[dict[str, Any]]:
             **{arm: int(answers.classes[arm][index]) for arm in ARMS},
             **{f"{arm}_probability": f"{shares[arm][index]:.6f}" for arm in ARMS},
         }
+
+
+def mistake_rows(
+    answers: Answers, *, files: Sequence[str], classes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yields the rows of metrics/mistakes.csv: of predictions.csv those that an arm has wrong.
+
+    The file stands in place of the index, names of classes in place of numbers.
+    """
+    for file, row in zip(files, prediction_rows(answers), strict=bool(files)):
+        answered = {key: row[key] for key in ("actual", *ARMS)}
+        if len(set(answered.values())) > 1:
+            named = {key: classes[number] for key, number in answered.items()}
+            yield {"file": file, **{key: named.get(key, row[key]) for key in _MISTAKES[1:]}}
 
 
 def read_predictions(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
