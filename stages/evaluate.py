@@ -67,7 +67,15 @@ def main() -> None:
             outcome,
             taught=settings.source_training.from_ or ", ".join(taught),
             classes=classes,
-            pictures=figures.draw(plots, history, target.images, answers, classes=classes),
+            pictures=figures.draw(
+                plots,
+                history,
+                target.images,
+                answers,
+                classes=classes,
+                confidence=rules.confidence,
+                files=files,
+            ),
             # Where the verified bytes came from is no part of the result.
             parameters=settings.model_dump(
                 exclude={"dataset": {"sources"}}, exclude_none=True, by_alias=True

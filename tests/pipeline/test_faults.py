@@ -263,6 +263,8 @@ def test_odd_class_names_reach_the_report_as_they_are(tmp_path: Path, name: str)
         images=np.zeros((4, 5, 5), np.float32),
         answers=Answers(np.array([0, 1, 0, 1]), probabilities, 1 - probabilities),
         classes=[name, "other"],
+        confidence=0.95,
+        files=[f"{name[:200]}/{number}.png" for number in range(4)],
     )
     assert all(picture.png.startswith(b"\x89PNG") for picture in pictures)
 

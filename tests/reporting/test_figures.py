@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from headstart.core import artefacts
-from headstart.judging import scores
+from headstart.judging import calibration, scores
 from headstart.judging.answers import ARMS, Answers
 from headstart.reporting import figures, style, tables
 
@@ -47,6 +47,8 @@ def every_figure() -> dict[str, Figure]:
         "learning_curves": figures.learning_curves(HISTORY),
         "confusion": figures.confusion_matrices(answers, classes=NAMES),
         "roc": figures.roc(answers),
+        "accuracy_by_class": figures.accuracy_by_class(answers, classes=NAMES, confidence=0.9),
+        "reliability": figures.reliability(answers, confidence=0.9),
         "misclassified": figures.misclassified(
             np.linspace(0, 1, 60 * 28 * 28).reshape(60, 28, 28),
             answers,
@@ -66,7 +68,7 @@ def test_equal_figures_give_equal_bytes_whatever_matplotlibrc_says(tmp_path: Pat
             style.write_png(tmp_path / f"{name}-2.png", figure)
             first = (tmp_path / f"{name}-1.png").read_bytes()
             assert first == (tmp_path / f"{name}-2.png").read_bytes(), name
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".png"] * 8
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".png"] * 12
     with Image.open(tmp_path / "roc-1.png") as image:
         assert "Software" not in image.info
 
@@ -146,9 +148,82 @@ def test_a_diverged_model_is_drawn_and_told_without_nan(tmp_path: Path) -> None:
         images=np.zeros((6, 4, 4)),
         answers=dataclasses.replace(answered(6), transfer=np.full(6, math.nan)),
         classes=NAMES,
+        confidence=0.95,
     )
     assert not any("nan" in picture.alt for picture in pictures)
     assert "transfer unknown" in pictures[0].alt
+    assert "Transfer: probabilities that are no numbers." in pictures[4].alt
+    assert [path.stem for path in sorted(tmp_path.iterdir())] == [
+        *("accuracy_by_class", "confusion_matrices", "learning_curves", "misclassified"),
+        *("reliability", "roc"),
+    ]
+
+
+def lines_of(axes: Any) -> list[tuple[list[float], list[float]]]:
+    return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+
+
+def test_accuracy_by_class_shows_each_with_its_wilson_interval() -> None:
+    actual = np.array([0, 0, 0, 1, 1])
+    answers = Answers(actual, np.array([0, 0, 1.0, 1, 1]), np.ones(5))
+    (axes,) = figures.accuracy_by_class(answers, classes=[*NAMES, "boot"], confidence=0.9).axes
+    drawn = [line for line in lines_of(axes) if line[0]]
+    expected = [(2, 3), (2, 2), (0, 3), (2, 2)]
+    assert [line[0][0] for line in drawn[1::2]] == [right / total for right, total in expected]
+    assert [tuple(line[0]) for line in drawn[::2]] == [
+        scores.wilson(right, total, confidence=0.9) for right, total in expected
+    ]
+    # Transfer below the baseline, the first class on top.
+    assert [round(line[1][0]) for line in drawn[1::2]] == [0, 1, 0, 1]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "sandal (3)", "shirt (2)", "boot (0)",
+    ]  # fmt: skip
+
+
+def test_reliability_shows_the_bins_their_intervals_and_their_images() -> None:
+    answers = answered(300)
+    figure = figures.reliability(answers, confidence=0.9)
+    for arm, panel, below in zip(ARMS, figure.axes[:2], figure.axes[2:], strict=True):
+        bins = calibration.bins(answers.actual, answers.probabilities[arm])
+        drawn = lines_of(panel)[1:]
+        assert [(line[0][0], line[1][0]) for line in drawn[1::2]] == [
+            (own.confidence, own.right / own.images) for own in bins
+        ]
+        assert [tuple(line[1]) for line in drawn[::2]] == [
+            scores.wilson(own.right, own.images, confidence=0.9) for own in bins
+        ]
+        assert [line[1][1] for line in lines_of(below)] == [own.images for own in bins]
+        error = calibration.calibration_error(bins)
+        assert panel.get_title() == f"{arm}: calibration error {error:.4f}"
+
+
+def test_pictures_of_mistakes_carry_the_names_of_their_files(tmp_path: Path) -> None:
+    names = [f"shirt/{'long ' * 9}name.png", "shirt/line\nbreak.png", "sandal/right.png"]
+    pictures = figures.draw(
+        tmp_path,
+        history=HISTORY,
+        images=np.zeros((3, 4, 4)),
+        answers=Answers(np.array([1, 1, 0]), np.zeros(3), np.zeros(3)),
+        classes=NAMES,
+        confidence=0.95,
+        files=names,
+    )
+    shown = pictures[-1]
+    assert f"A shirt ({names[0]}): baseline says sandal, transfer says sandal." in shown.alt
+    assert "right.png" not in shown.alt
+    assert "metrics/mistakes.csv" in shown.caption
+    text = text_of(
+        figures.misclassified(
+            np.zeros((3, 4, 4)),
+            Answers(np.array([1, 1, 0]), np.zeros(3), np.zeros(3)),
+            chosen=np.array([0, 1]),
+            classes=NAMES,
+            files=names,
+        )
+    )
+    for part in ("…ong long long long name.png\nactual: shirt", "shirt/line\ufffdbreak.png"):
+        assert part in text
 
 
 def test_no_misclassified_image_is_said_in_words(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def text_of_page(
         images=np.zeros((60, 28, 28), np.float32),
         answers=Answers(actual, baseline, transfer),
         classes=["sandal", "shirt"],
+        confidence=0.95,
     )
     values: dict[str, Any] = {
         "taught": "coat, bag",
@@ -147,13 +148,17 @@ def test_headings_pictures_and_tables_speak_to_a_screen_reader(
     assert levels[0] == "H1"
     assert set(levels[1:]) == {"H2"}
     headings = page.get_by_role("heading", level=2).all_inner_texts()
-    for title in ("Accuracies", "Learning curves", "Confusion matrices", "ROC curves", "Cost"):
+    for title in (
+        *("Accuracies", "Learning curves", "Confusion matrices", "Accuracy by class"),
+        *("ROC curves", "Reliability", "Cost"),
+    ):
         assert title in headings
+    assert "bins of equal counts" in page.locator("figcaption").inner_text()
     assert page.get_by_role("heading", name="Misclassified images").count() == 1
     pictures = page.locator("img").evaluate_all(
         "all => all.map(one => [one.alt, one.naturalWidth])"
     )
-    assert len(pictures) == 4
+    assert len(pictures) == 6
     for alt, width in pictures:
         assert len(alt) > 30
         assert width > 300
@@ -197,6 +202,8 @@ def test_everything_is_escaped(browser: Browser, tmp_path: Path) -> None:
         images=np.zeros((2, 4, 4)),
         answers=Answers(np.array([0, 1]), np.array([0.9, 0.9]), np.array([0.1, 0.9])),
         classes=[ATTACK, "shirt"],
+        confidence=0.95,
+        files=[ATTACK, "b.png"],
     )
     path = tmp_path / "index.html"
     hostile = text_of_page(

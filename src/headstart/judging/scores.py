@@ -128,6 +128,15 @@ def roc_curve(actual: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray
     return np.repeat(grid, 2), np.stack([left, right], axis=1).reshape(-1)
 
 
+def right_by_class(
+    actual: np.ndarray, answered: np.ndarray, *, classes: int
+) -> list[tuple[int, int]]:
+    """Returns of each class how many of its images are answered right, and how many there are."""
+    actual = np.asarray(actual)
+    right = np.bincount(actual[answered == actual], minlength=classes)
+    return list(zip(right.tolist(), np.bincount(actual, minlength=classes).tolist(), strict=True))
+
+
 def wilson(correct: int, total: int, *, confidence: float) -> tuple[float, float]:
     """Returns Wilson's score interval of an accuracy of `correct` in `total` answers."""
     from scipy.stats import binomtest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.judging import scores
+from headstart.judging import calibration, scores
 from headstart.judging.answers import ARMS, Answers, per_class
 from headstart.reporting.style import COLOURS, Picture, new_figure, write_png
 from headstart.reporting.tables import thinned
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAME_LENGTH = 16
+_FILE_LENGTH = 28
 _IMAGES_A_ROW = 4
 
 
@@ -75,6 +76,53 @@ def confusion_matrices(answers: Answers, *, classes: Sequence[str]) -> "Figure":
     return figure
 
 
+def accuracy_by_class(answers: Answers, *, classes: Sequence[str], confidence: float) -> "Figure":
+    """Returns both arms' accuracy on the images of each class, with Wilson intervals."""
+    counts = _by_class(answers, classes)
+    with new_figure(8.4, 0.45 * len(classes) + 1.6) as figure:
+        axes = figure.subplots()
+        for offset, (arm, pairs) in zip((-0.13, 0.13), counts.items(), strict=True):
+            # A class without test images has a line of its own, and nothing on it.
+            for place, (right, total) in enumerate(pairs):
+                if total:
+                    ends = scores.wilson(right, total, confidence=confidence)
+                    axes.plot(ends, [place + offset] * 2, color=COLOURS[arm])
+                    axes.plot(right / total, place + offset, "o", color=COLOURS[arm])
+            axes.plot([], [], "o-", color=COLOURS[arm], label=arm)
+        totals = [total for _, total in counts[ARMS[0]]]
+        names = [f"{_short(name)} ({total})" for name, total in zip(classes, totals, strict=True)]
+        axes.set_yticks(range(len(classes)), names)
+        # The first class on top, as in the confusion matrices.
+        axes.set(ylim=(len(classes) - 0.5, -0.5), xlabel=f"accuracy, {confidence:.0%} interval")
+        axes.grid(axis="x", alpha=0.25)
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def reliability(answers: Answers, *, confidence: float) -> "Figure":
+    """Returns both arms' reliability diagrams: bins of equal counts, with Wilson intervals.
+
+    Below each stand the images of its bins.
+    """
+    with new_figure(8.4, 4.6) as figure:
+        panels = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=[4, 1])
+        for (axes, below), arm in zip(panels.T, ARMS, strict=True):
+            binned = calibration.bins(answers.actual, answers.probabilities[arm])
+            error = number(calibration.calibration_error(binned), "{:.4f}")
+            axes.axline((1, 1), slope=1, linestyle=":", color="grey", linewidth=1)
+            for own in binned:
+                ends = scores.wilson(own.right, own.images, confidence=confidence)
+                axes.plot([own.confidence] * 2, ends, color=COLOURS[arm], linewidth=1)
+                axes.plot(own.confidence, own.right / own.images, "o", color=COLOURS[arm])
+                below.plot([own.confidence] * 2, [0, own.images], color=COLOURS[arm], linewidth=3)
+            axes.set_title(f"{arm}: calibration error {error}", color=COLOURS[arm])
+            axes.grid(alpha=0.25)
+            below.set_xlabel("how sure: probability of the answer")
+        panels[0, 0].set_ylabel(f"share right, {confidence:.0%} interval")
+        panels[1, 0].set(ylabel="images", ylim=(0, None))
+    return figure
+
+
 def roc(answers: Answers) -> "Figure":
     """Returns both arms' ROC curves, whole and enlarged at the upper left corner.
 
@@ -106,19 +154,26 @@ def mistakes(answers: Answers, *, limit: int) -> np.ndarray:
 
 
 def misclassified(
-    images: np.ndarray, answers: Answers, *, chosen: np.ndarray, classes: Sequence[str]
+    images: np.ndarray,
+    answers: Answers,
+    *,
+    chosen: np.ndarray,
+    classes: Sequence[str],
+    files: Sequence[str] = (),
 ) -> "Figure":
-    """Returns the chosen images with the actual class and what both arms answered.
+    """Returns the chosen images with file, actual class and what both arms answered.
 
     `images` are (n, height, width) or (n, height, width, channels), float in [0, 1]; `chosen` are
-    the indices of those to show, as `mistakes` gives them.
+    the indices of those to show, as `mistakes` gives them; `files` are what the images were, none
+    where they were no files.
     """
     if not len(chosen):
         with new_figure(9, 1.2) as figure:
             figure.text(0.5, 0.5, "Both arms answer every test image right.", ha="center")
         return figure
     rows = math.ceil(len(chosen) / _IMAGES_A_ROW)
-    with new_figure(9, 3.1 * rows) as figure:
+    height, size = (3.4, 9) if files else (3.1, 10)
+    with new_figure(9, height * rows) as figure:
         panels = figure.subplots(rows, _IMAGES_A_ROW, squeeze=False).reshape(-1)
         for axes in panels[len(chosen) :]:
             axes.set_axis_off()
@@ -131,7 +186,8 @@ def misclassified(
             grey = image.ndim == 2 or image.shape[-1] == 1
             pixels = image.reshape(image.shape[:2]) if grey else image
             axes.imshow(pixels, cmap="gray" if grey else None, vmin=0, vmax=1)
-            axes.set_title(f"actual: {_short(classes[answers.actual[index]])}", fontsize=10)
+            title = f"actual: {_short(classes[answers.actual[index]])}"
+            axes.set_title(f"{_file(files[index])}\n{title}" if files else title, fontsize=size)
             for line, (arm, probabilities) in enumerate(answers.probabilities.items()):
                 answer = answers.classes[arm][index]
                 sure = float(per_class(probabilities[index : index + 1])[0, answer])
@@ -151,12 +207,15 @@ def draw(
     answers: Answers,
     *,
     classes: Sequence[str],
+    confidence: float,
+    files: Sequence[str] = (),
     limit: int = 12,
 ) -> list[Picture]:
-    """Writes the four figures as PNG into `folder` and returns them with their words.
+    """Writes the figures as PNG into `folder` and returns them with their words.
 
-    The files: learning_curves.png, confusion_matrices.png, roc.png, misclassified.png. At most
-    `limit` misclassified `images` are shown; the other arguments are those of the figures.
+    The files: learning_curves.png, confusion_matrices.png, accuracy_by_class.png, roc.png,
+    reliability.png, misclassified.png. At most `limit` misclassified `images` are shown; the other
+    arguments are those of the figures.
     """
     chosen = mistakes(answers, limit=limit)
     areas = ", ".join(
@@ -170,18 +229,34 @@ def draw(
             confusion_matrices(answers, classes=classes),
             " ".join(_mistakes_in_words(arm, answers, classes) for arm in ARMS),
         ),
+        "accuracy_by_class": (
+            "Accuracy by class",
+            accuracy_by_class(answers, classes=classes, confidence=confidence),
+            _classes_in_words(answers, classes),
+        ),
         "roc": ("ROC curves", roc(answers), f"ROC curves. Area under the curve: {areas}."),
+        "reliability": (
+            "Reliability",
+            reliability(answers, confidence=confidence),
+            " ".join(_sureness_in_words(arm, answers) for arm in ARMS),
+        ),
         "misclassified": (
             "Misclassified images",
-            misclassified(images, answers, chosen=chosen, classes=classes),
-            _chosen_in_words(chosen, answers, classes),
+            misclassified(images, answers, chosen=chosen, classes=classes, files=files),
+            _chosen_in_words(chosen, answers, classes, files),
         ),
     }
+    captions = {
+        "reliability": "Answers in bins of equal counts, by how sure the model was. On the dotted "
+        "line it is right as often as it says; above it, more often. Below: the images in a bin.",
+    }
+    if files:
+        captions["misclassified"] = "metrics/mistakes.csv lists all of them with their files."
     pictures = []
     for name, (title, figure, alt) in drawn.items():
         path = folder / f"{name}.png"
         write_png(path, figure)
-        pictures.append(Picture(title=title, png=path.read_bytes(), alt=alt))
+        pictures.append(Picture(title, path.read_bytes(), alt, captions.get(name, "")))
     return pictures
 
 
@@ -208,13 +283,44 @@ def _mistakes_in_words(arm: str, answers: Answers, classes: Sequence[str]) -> st
     return f"{text}; the commonest mistake, {counts[commonest]} times: {is_} taken for {taken_for}."
 
 
-def _chosen_in_words(chosen: np.ndarray, answers: Answers, classes: Sequence[str]) -> str:
+def _by_class(answers: Answers, classes: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    return {
+        arm: scores.right_by_class(answers.actual, own, classes=len(classes))
+        for arm, own in answers.classes.items()
+    }
+
+
+def _classes_in_words(answers: Answers, classes: Sequence[str]) -> str:
+    counts = _by_class(answers, classes)
+    return "Accuracy by class. " + " ".join(
+        f"{name}: "
+        + ", ".join(f"{arm} {own[at][0]} of {own[at][1]} right" for arm, own in counts.items())
+        + "."
+        for at, name in enumerate(classes)
+    )
+
+
+def _sureness_in_words(arm: str, answers: Answers) -> str:
+    binned = calibration.bins(answers.actual, answers.probabilities[arm])
+    if not binned:
+        return f"{arm.capitalize()}: probabilities that are no numbers."
+    images, right = len(answers.actual), sum(own.right for own in binned)
+    sure = math.fsum(own.images * own.confidence for own in binned) / images
+    return (
+        f"{arm.capitalize()}: right in {right / images:.1%} of its answers, and on average "
+        f"{sure:.1%} sure; calibration error {calibration.calibration_error(binned):.4f}."
+    )
+
+
+def _chosen_in_words(
+    chosen: np.ndarray, answers: Answers, classes: Sequence[str], files: Sequence[str]
+) -> str:
     if not len(chosen):
         return "Both arms answer every test image right."
     baseline, transfer = answers.classes.values()
     return f"{len(chosen)} test images that at least one arm misses. " + " ".join(
-        f"A {classes[answers.actual[index]]}: baseline says {classes[baseline[index]]}, "
-        f"transfer says {classes[transfer[index]]}."
+        f"A {classes[answers.actual[index]]}{f' ({files[index]})' if files else ''}: "
+        f"baseline says {classes[baseline[index]]}, transfer says {classes[transfer[index]]}."
         for index in chosen
     )
 
@@ -222,6 +328,14 @@ def _chosen_in_words(chosen: np.ndarray, answers: Answers, classes: Sequence[str
 def _short(name: str) -> str:
     """Returns a class name that leaves room for the figure."""
     return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+
+
+def _file(path: str) -> str:
+    """Returns the end of a file's path, which tells most, as far as it fits above an image."""
+    shown = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in path
+    )
+    return shown if len(shown) <= _FILE_LENGTH else f"…{shown[1 - _FILE_LENGTH :]}"
 
 
 def _float(value: Any) -> float:

@@ -33,11 +33,12 @@ _STYLE: dict[Any, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A PNG for a page, with a heading and what it shows in words."""
+    """A PNG for a page, with a heading, what it shows in words, and how to read it."""
 
     title: str
     png: bytes
     alt: str
+    caption: str = ""
 
     @property
     def address(self) -> str:
