@@ -45,7 +45,7 @@ def main() -> None:
         spent = cost.costs(
             settings,
             images={task: len(artefacts.read_array(path)) for task, path in labels.items()},
-            forward={name: flops.forward_flops(model) for name, model in models.items()},
+            calls={name: flops.calls(model) for name, model in models.items()},
             parameters={name: networks.parameters(model) for name, model in models.items()},
         )
         record = metrics.Record(comparison=judged.comparison, **scored, cost=spent)

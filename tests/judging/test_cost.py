@@ -1,4 +1,4 @@
-"""Cost: exact counts, by hand."""
+"""Cost, by hand: parameters, updates and operations of the notebook's network and of others."""
 
 from typing import Any
 
@@ -8,17 +8,25 @@ from projects import ROOT
 from headstart.core.errors import UserError
 from headstart.judging import cost
 from headstart.judging.metrics import Costs
+from headstart.learning.calls import Call
 from headstart.params import reading
 from headstart.params.strategies import ALL_LAYERS, HEAD_ALONE, STRATEGIES, Phase
 
 # 784-300-100-50-50-50-1: multiply-adds of the kernels, two operations each.
-BACKBONE = 2 * (784 * 300 + 300 * 100 + 100 * 50 + 50 * 50 + 50 * 50)
+PIXELS = 2 * 784 * 300
+HIDDEN = 2 * (300 * 100 + 100 * 50 + 50 * 50)
+LAST = 2 * 50 * 50
+BELOW_HEAD = PIXELS + HIDDEN + LAST
+HEAD = 2 * 50
+# Forward, the weights' gradients, and those of the inputs of all but the first.
+STEP = 3 * (BELOW_HEAD + HEAD) - PIXELS
+CALLS = (Call(0, -1, PIXELS), Call(1, 0, HIDDEN), Call(2, 1, LAST), Call(3, 2, HEAD))
 
 
 def work(*trained: tuple[int, int | None], **changes: Any) -> cost.Work:
     """A training on the notebook's network, by epochs and layers that train."""
     values: dict[str, Any] = {
-        "forward": (BACKBONE - 5000, 5000, 100),
+        "calls": CALLS,
         "phases": tuple(Phase(*phase) for phase in trained),
         "images": 5125,
         "batch_size": 32,
@@ -26,35 +34,45 @@ def work(*trained: tuple[int, int | None], **changes: Any) -> cost.Work:
     return cost.Work(**(values | changes))
 
 
-def test_full_training_costs_three_forward_passes_an_image_and_epoch() -> None:
+def test_full_training_costs_three_forward_passes_save_the_gradient_of_the_pixels() -> None:
     whole = work((5, ALL_LAYERS))
-    assert whole.flops == whole.flops_as_notebook == 3 * 5 * 5125 * (BACKBONE + 100)
+    assert STEP == 1_181_100
+    assert whole.flops == whole.flops_as_notebook == 5 * 5125 * STEP == 30_265_687_500
     assert whole.updates == 5 * 161
 
 
 def test_frozen_layers_cost_one_forward_pass_an_image_with_features_computed_once() -> None:
     frozen = work((5, HEAD_ALONE))
-    assert frozen.flops == 5125 * BACKBONE + 3 * 5 * 5125 * 100
-    assert frozen.flops_as_notebook == 5 * 5125 * BACKBONE + 3 * 5 * 5125 * 100
+    # The head is the first layer that trains: its inputs need no gradient.
+    assert frozen.flops == 5125 * BELOW_HEAD + 2 * 5 * 5125 * HEAD
+    assert frozen.flops_as_notebook == 5 * 5125 * BELOW_HEAD + 2 * 5 * 5125 * HEAD
 
 
-def test_two_phases_are_both_paid_for() -> None:
+def test_two_phases_are_both_paid_for_each_by_its_own_rule() -> None:
     gradual = work((2, HEAD_ALONE), (3, ALL_LAYERS))
-    assert gradual.flops == 5125 * (BACKBONE + 3 * (5 * 100 + 3 * BACKBONE))
+    assert gradual.flops == 5125 * (BELOW_HEAD + 2 * 2 * HEAD + 3 * STEP)
+    assert gradual.flops_as_notebook == 5125 * (2 * BELOW_HEAD + 2 * 2 * HEAD + 3 * STEP)
     deeper = work((2, HEAD_ALONE), (3, 2))
-    below = BACKBONE + BACKBONE - 5000
-    assert deeper.flops == 5125 * (below + 3 * (5 * 100 + 3 * 5000))
+    frozen = BELOW_HEAD + PIXELS + HIDDEN
+    assert deeper.flops == 5125 * (frozen + 2 * 2 * HEAD + 3 * (2 * LAST + 3 * HEAD))
+
+
+def test_frozen_layer_above_one_that_trains_passes_its_gradient_on() -> None:
+    # The layer 0 is used again on what the layer 1 gives.
+    again = (Call(0, -1, 10), Call(1, 0, 100), Call(0, 1, 10), Call(2, 1, 1000))
+    step = work((1, 2), calls=again, images=1)
+    assert step.flops == 10 + 2 * 100 + 2 * 10 + 3 * 1000
 
 
 def test_steps_are_batches_whatever_the_images() -> None:
     steps = work((2000, HEAD_ALONE), images=10, in_steps=True)
     assert steps.updates == 2000
-    assert steps.flops == 10 * BACKBONE + 3 * 2000 * 10 * 100
+    assert steps.flops == 10 * BELOW_HEAD + 2 * 2000 * 10 * HEAD
 
 
 def test_layers_from_elsewhere_that_cannot_be_counted_are_told() -> None:
     assert work((5, ALL_LAYERS)).counted
-    assert not work((5, ALL_LAYERS), forward=(None, 100)).counted
+    assert not work((5, ALL_LAYERS), calls=(Call(0, -1, None), Call(1, 0, 100))).counted
 
 
 @pytest.mark.parametrize(
@@ -81,21 +99,21 @@ def test_two_phases_in_one_epoch_are_refused() -> None:
 
 
 def test_source_share_is_told_apart_and_a_random_backbone_has_none() -> None:
-    forward = {name: {"dense_1": BACKBONE, "head": 100} for name in ("baseline", "transfer")}
-    forward["source"] = {"dense_1": BACKBONE, "head": 800}
+    calls = dict.fromkeys(("baseline", "transfer"), CALLS)
+    calls["source"] = (*CALLS[:-1], Call(3, 2, 8 * HEAD))
 
     def costs(strategy: str) -> Costs:
         settings = reading.load(ROOT / "params.yaml")
         transfer = settings.transfer.model_copy(update={"strategy": STRATEGIES[strategy]})
         return cost.costs(
             settings.model_copy(update={"transfer": transfer}),
-            forward=forward,
-            parameters=dict.fromkeys(forward, (1, 2)),
+            calls=calls,
+            parameters=dict.fromkeys(calls, (1, 2)),
             images={"source": 19875, "target": 5125},
         )
 
     used = costs("frozen")
-    assert used.source.flops == 3 * 5 * 19875 * (BACKBONE + 800)
+    assert used.source.flops == 5 * 19875 * (STEP + 3 * 7 * HEAD) == 117_580_500_000
     assert used.transfer.flops is not None
     assert used.transfer.flops_with_source == used.transfer.flops + used.source.flops
     unused = costs("random_frozen").transfer

@@ -2,6 +2,7 @@
 
 import pytest
 
+from headstart.learning.calls import in_sequence
 from headstart.params.networks import Cnn, Mlp, Network, layers
 
 NETWORKS: list[Network] = [
@@ -25,9 +26,7 @@ def test_shapes_parameters_and_operations_by_arithmetic_are_those_of_keras(
     assert [(layer.name, layer.shape, layer.parameters) for layer in said] == [
         (layer.name, layer.output.shape[1:], layer.count_params()) for layer in model.layers
     ]
-    assert flops.forward_flops(model) == {
-        layer.name: layer.flops for layer in said if layer.parameters
-    }
+    assert flops.calls(model) == in_sequence(said)
 
 
 def test_the_notebooks_network_has_its_parameter_count() -> None:

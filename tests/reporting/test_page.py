@@ -131,6 +131,7 @@ def test_the_page_tells_verdict_numbers_cost_parameters_hashes_and_commands(
         "epochs: baseline 10, transfer 5",
         "275,801",
         "42.4 billion",
+        "Seconds differ by machine and stand in the terminal, in MLflow",
         "dataset.sources",
         "d41d8cd98f00b204e9800998ecf8427e",
         "git clone <address>\nmake run",

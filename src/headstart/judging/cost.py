@@ -1,27 +1,27 @@
 """What a training costs: parameters, updates, floating-point operations. Arithmetic only."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headstart.judging.metrics import Cost, Costs, TransferCost
+from headstart.learning.calls import Call
 from headstart.params.sections import Params
 from headstart.params.strategies import ARMS, BASELINE, Phase
 
-# Operations of one image's forward pass by model and layer; the last is the head.
-Forward = Mapping[str, Mapping[str, int | None]]
+# What each model computes of an image.
+Calls = Mapping[str, Sequence[Call]]
 
 
 @dataclass(frozen=True)
 class Work:
     """A training on so many distinct images, as far as its cost goes.
 
-    `forward` are the operations of one image's forward pass, by layer with weights, the head last;
-    None is a layer from elsewhere that cannot be counted. `in_steps` is whether phases count
-    updates of whole batches, and not epochs.
+    `calls` are the network's uses of layers, the last that of the head. `in_steps` is whether
+    phases count updates of whole batches, and not epochs.
     """
 
-    forward: tuple[int | None, ...]
+    calls: Sequence[Call]
     phases: tuple[Phase, ...]
     images: int
     batch_size: int
@@ -36,34 +36,42 @@ class Work:
     @property
     def counted(self) -> bool:
         """Whether every layer can be counted; else the operations below are too few."""
-        return None not in self.forward
+        return all(call.flops is not None for call in self.calls)
 
     @property
     def flops(self) -> int:
         """Operations as headstart runs it: what leaves frozen layers is computed once an image."""
         return sum(
-            3 * seen * trained + self.images * frozen for seen, trained, frozen in self._passes()
+            seen * trained + self.images * frozen for seen, trained, frozen in self._passes()
         )
 
     @property
     def flops_as_notebook(self) -> int:
         """Operations as the notebook runs it: frozen layers computed anew in every epoch."""
-        return sum(seen * (3 * trained + frozen) for seen, trained, frozen in self._passes())
+        return sum(seen * (trained + frozen) for seen, trained, frozen in self._passes())
 
     def _passes(self) -> Iterator[tuple[int, int, int]]:
         """Yields each phase's images with repetitions, and the operations of its two parts.
 
-        A layer that trains costs one forward and, backward, twice that (Kaplan et al. 2020,
-        "Scaling Laws for Neural Language Models", section 2.1). Validation is left out.
+        A layer costs its forward pass; once more for the gradient of its weights, where they
+        train; and once more for that of its inputs, where they depend on weights that train:
+        nobody computes a gradient of pixels. Validation is left out.
         """
         each = min(self.batch_size, self.images) if self.in_steps else self.images
-        flops = [layer or 0 for layer in self.forward]
+        layers = range(1 + max((call.layer for call in self.calls), default=-1))
         for phase in self.phases:
-            frozen, trained = phase.parts(flops)
-            yield phase.amount * each, sum(trained), sum(frozen)
+            lowest = len(phase.parts(layers)[0])
+            trained = frozen = 0
+            for call in self.calls:
+                gradients = (call.layer >= lowest) + (call.below >= lowest)
+                if gradients:
+                    trained += (1 + gradients) * (call.flops or 0)
+                else:
+                    frozen += call.flops or 0
+            yield phase.amount * each, trained, frozen
 
 
-def works(settings: Params, *, forward: Forward, images: Mapping[str, int]) -> dict[str, Work]:
+def works(settings: Params, *, calls: Calls, images: Mapping[str, int]) -> dict[str, Work]:
     """Returns the trainings of a run, by model: three, or two where the source is from elsewhere.
 
     `images` are the training images by task: source, target.
@@ -71,7 +79,7 @@ def works(settings: Params, *, forward: Forward, images: Mapping[str, int]) -> d
     arms = {BASELINE: ARMS[BASELINE], "transfer": settings.transfer.strategy}
     return {
         name: Work(
-            forward=tuple(forward[name].values()),
+            calls=calls[name],
             phases=arms.get(name, ARMS[BASELINE]).phases(
                 training.epochs, frozen_fraction=settings.transfer.frozen_fraction
             ),
@@ -85,7 +93,7 @@ def works(settings: Params, *, forward: Forward, images: Mapping[str, int]) -> d
 def costs(
     settings: Params,
     *,
-    forward: Forward,
+    calls: Calls,
     parameters: Mapping[str, tuple[int, int]],
     images: Mapping[str, int],
 ) -> Costs:
@@ -93,7 +101,7 @@ def costs(
 
     `parameters` are trainable and total by model; `images` as in `works`.
     """
-    counted = works(settings, forward=forward, images=images)
+    counted = works(settings, calls=calls, images=images)
     spent = {name: _spent(work, *parameters[name]) for name, work in counted.items()}
     source = spent.get("source") or Cost(total_parameters=parameters["source"][1])
     # A backbone that was never trained has no share in the source's training.

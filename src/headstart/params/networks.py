@@ -29,7 +29,7 @@ class Layer:
         options: What the class takes.
         parameters: Number of its weights.
         flops: Operations of one image's forward pass. Multiply-adds count 2; biases,
-            activations and pooling are below a hundredth of that and left out, as is usual.
+            activations and pooling are left out, as is usual.
     """
 
     keras: str

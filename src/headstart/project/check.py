@@ -15,6 +15,7 @@ from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
 from headstart.data import catalogue, digits, own, selection, tasks
 from headstart.judging import cost
+from headstart.learning.calls import in_sequence
 from headstart.params import networks, reading, sections
 
 Given = ParamSpec("Given")
@@ -179,7 +180,7 @@ def _trainings(
     works = report.attempt(
         cost.works,
         settings,
-        forward={name: {layer.name: layer.flops for layer in own} for name, own in layers.items()},
+        calls={name: in_sequence(own) for name, own in layers.items()},
         images={role: images[role, "train"] for role in ("source", "target")},
     )
     if works is None:

@@ -1,7 +1,6 @@
 """A grid with its data and groups, checked before anything trains."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from headstart.data.raw_data import Raw
 from headstart.data.tasks import Task
 from headstart.judging.cost import Work
 from headstart.learning import memory
+from headstart.learning.calls import in_sequence
 from headstart.params import networks
 from headstart.params.sections import output_units
 from headstart.params.strategies import ALL_LAYERS, Phase
@@ -82,7 +82,7 @@ class Prepared:
         )
         shape = (count,) if in_span else None
         return Work(
-            forward=_forward(self.layers(group.network, group.question.target, shape)),
+            calls=in_sequence(self.layers(group.network, group.question.target, shape)),
             phases=group.strategy.phases(group.budget.amount, frozen_fraction=grid.frozen_fraction),
             # Features are needed only of the labels that train.
             images=count,
@@ -94,7 +94,7 @@ class Prepared:
         """Returns the training of the source network that `group` starts from."""
         training, source = self.grid.source_training, group.question.source
         return Work(
-            forward=_forward(self.layers(group.network, source)),
+            calls=in_sequence(self.layers(group.network, source)),
             phases=(Phase(training.epochs, ALL_LAYERS),),
             images=int(np.isin(self.data.parts["train"].labels, source.numbers).sum()),
             batch_size=training.batch_size,
@@ -117,10 +117,6 @@ class Prepared:
 def effort(work: Work) -> float:
     """Returns how long trainings take compared with each other, overheads counted."""
     return work.flops + work.updates * _STEP_OVERHEAD + _GROUP_OVERHEAD / 10
-
-
-def _forward(layers: Sequence[networks.Layer]) -> tuple[int, ...]:
-    return tuple(layer.flops for layer in layers if layer.parameters)
 
 
 def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
