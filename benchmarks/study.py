@@ -1,9 +1,9 @@
 """The study's grid: beside a plain loop over `fit`, on Ray, and on many machines.
 
-    python benchmarks/study.py      after the download stage, whose files it reads; half an hour
+    python benchmarks/study.py [--write]      after the download stage; half an hour
 
-Prints tables for docs/benchmarks.md and docs/scale.md, all of one sitting, each measurement in
-a process of its own:
+For docs/benchmarks.md and docs/scale.md, all of one sitting, each measurement in a process of its
+own:
 
 - every group of the default grid, trained from nothing by the local engine;
 - a plain loop: Keras' `fit` on one network after another, the source shared and frozen features
@@ -16,11 +16,9 @@ a process of its own:
 
 import argparse
 import contextlib
-import datetime
 import heapq
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -32,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+from benchmarks import sittings
 from headstart.core import runtime
 from headstart.data import raw_data, selection
 from headstart.params import reading, sections
@@ -43,6 +42,8 @@ ROUNDS = 3
 # A third of the default grid's budgets and a tenth of its steps, all arms and seeds.
 PART = {"labels": (20, 200, "all"), "training": (parameters.Budget(steps=200),)}
 MACHINES = (1, 2, 5, 10, 20, 50, 100)
+ENGINES = ("local", "ray")
+PACKAGES = ("numpy", "tensorflow", "keras", "ray")
 
 
 # The label budgets of the plain loop's sample under steps=2000: a third of them.
@@ -50,72 +51,92 @@ SAMPLED = (20, 200, 2000)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = sittings.parser(__doc__)
     parser.add_argument("--measure", choices=MEASURES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
         print(json.dumps(MEASURES[asked.measure]()))
         return
-    grid = apart("groups")
-    show_loop(grid, apart("loop"))
-    found: dict[str, list[dict[str, Any]]] = {"local": [], "ray": []}
+    measured: dict[str, Any] = {"grid": apart("groups"), "loop": apart("loop")}
+    measured |= {engine: [] for engine in ENGINES}
     for _ in range(ROUNDS):
-        for engine, each in found.items():
-            each.append(apart(engine))
-    show_machines(
-        grid,
-        {
-            engine: {key: statistics.median(one[key] for one in each) for key in each[0]}
-            for engine, each in found.items()
-        },
+        for engine in ENGINES:
+            measured[engine].append(apart(engine))
+    sittings.finish("study", measured, parts, write=asked.write, packages=PACKAGES)
+
+
+def parts(sitting: sittings.Sitting) -> dict[str, str]:
+    grid, loop = sitting.measured["grid"], sitting.measured["loop"]
+    middle = {
+        engine: {
+            key: statistics.median(one[key] for one in sitting.measured[engine])
+            for key in ("whole", "ready", "groups")
+        }
+        for engine in ENGINES
+    }
+    ready = middle["ray"]["ready"]
+    begin, rest = (
+        middle["ray"][key] - middle["local"][key] - less
+        for key, less in (("ready", 0.0), ("whole", ready - middle["local"]["ready"]))
     )
+    sending = max(0.0, rest) / middle["ray"]["groups"]
+    return {
+        "study-grid": f"{sitting.opening}.\n\n{_beside_loop(grid, loop)}",
+        "study-ray": _engines(middle)
+        + f"\nRay's own, medians of {ROUNDS} rounds in turn: {begin:.1f} s more to begin, and "
+        f"{rest:.1f} s for its worker's start (TensorFlow once more) and for sending, "
+        f"{sending:.2f} s a group. Sent once a machine: {grid['megabytes']:.0f} MB of data; to a "
+        f"group of a transferred arm {grid['source_megabytes']:.1f} MB of weights; back "
+        f"{grid['result_kilobytes']:.0f} kB a group.\n",
+        "study-machines": _machines(grid, ready, sending, where=sitting.machine),
+    }
 
 
-def show_loop(grid: dict[str, Any], loop: dict[str, float]) -> None:
+def _beside_loop(grid: dict[str, Any], loop: dict[str, float]) -> str:
     sources = sum(grid["sources"].values())
     groups = sum(seconds for _, seconds, _ in grid["groups"])
     first = sum(seconds for _, seconds, seed in grid["groups"] if seed == 0)
-    print(f"{today()}: {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
-    print("| | source networks | trainings | whole |\n|---|---|---|---|")
-    print(f"| the grid | {sources:.0f} s | {groups:.0f} s | {sources + groups:.0f} s |")
     rest = loop["whole"] - loop["sources"]
-    print(f"| plain loop | {loop['sources']:.0f} s | {rest:.0f} s | {loop['whole']:.0f} s |")
-    print(
-        f"| times faster | {loop['sources'] / sources:.1f} | {rest / groups:.1f} | "
-        f"{loop['whole'] / (sources + groups):.1f} |\n"
+    whole = sources + groups
+    rows = [
+        ("the grid", f"{sources:.0f} s", f"{groups:.0f} s", f"{whole:.0f} s"),
+        ("plain loop", f"{loop['sources']:.0f} s", f"{rest:.0f} s", f"{loop['whole']:.0f} s"),
+        (
+            "times faster",
+            f"{loop['sources'] / sources:.1f}",
+            f"{rest / groups:.1f}",
+            f"{loop['whole'] / whole:.1f}",
+        ),
+    ]
+    return sittings.table(["", "source networks", "trainings", "whole"], rows) + (
+        f"\nThe grid's process took {grid['megabytes_at_peak']:.0f} MB at its peak. The first ten "
+        f"seeds trained in {first:.0f} s (tracing of the graphs counted), the next ten in "
+        f"{groups - first:.0f} s.\n"
     )
-    print(
-        f"Largest process of the grid: {grid['megabytes_at_peak']:.0f} MB. Trainings of the first "
-        f"ten seeds {first:.0f} s, of the next ten {groups - first:.0f} s.\n"
+
+
+def _engines(middle: dict[str, dict[str, float]]) -> str:
+    rows = [
+        (engine, *(f"{seconds:.1f} s" for seconds in (whole, ready, whole - ready)))
+        for engine, own in middle.items()
+        for whole, ready in [(own["whole"], own["ready"])]
+    ]
+    return sittings.table(["engine", "whole", "ready to begin", "rest"], rows)
+
+
+def _machines(grid: dict[str, Any], ready: float, sending: float, *, where: str) -> str:
+    seconds = {count: spread(grid, count, ready, sending) for count in MACHINES}
+    rows = [(str(n), f"{own:.0f}", f"{seconds[1] / own:.1f}") for n, own in seconds.items()]
+    transferred = sum(needs != "" for needs, _, _ in grid["groups"])
+    return (
+        f"Measured on one machine ({where}) and computed for more: the seconds of each of the "
+        f"default grid's {len(grid['groups'])} groups, sources first, each to the first machine "
+        f"that is free, and {sending:.2f} s a group for Ray. A network slower than loopback adds "
+        f"{grid['megabytes']:.0f} MB a machine and {grid['source_megabytes']:.0f} MB for each of "
+        f"the {transferred} groups of transferred arms. A worker takes "
+        f"{grid['megabytes_at_peak'] / 1000:.1f} GB.\n\n"
+        + sittings.table(["machines", "seconds", "times faster"], rows)
     )
-
-
-def show_machines(grid: dict[str, Any], middle: dict[str, dict[str, float]]) -> None:
-    print("| engine | whole | ready to begin | rest |\n|---|---|---|---|")
-    for engine, one in middle.items():
-        print(
-            f"| {engine} | {one['whole']:.1f} s | {one['ready']:.1f} s | "
-            f"{one['whole'] - one['ready']:.1f} s |"
-        )
-    local, ray = (middle[name]["whole"] - middle[name]["ready"] for name in ("local", "ray"))
-    sending = max(0.0, ray - local) / middle["ray"]["groups"]
-    print(
-        f"\nSent once a machine: {grid['megabytes']:.0f} MB of data; to a group of a transferred "
-        f"arm {grid['source_megabytes']:.1f} MB of weights; back {grid['result_kilobytes']:.0f} kB "
-        f"a group. {1000 * sending:.0f} ms a group over the local engine.\n"
-    )
-    print("| machines | seconds | times faster |\n|---|---|---|")
-    ready = middle["ray"]["ready"]
-    alone = spread(grid, 1, ready, sending)
-    for count in MACHINES:
-        seconds = spread(grid, count, ready, sending)
-        print(f"| {count} | {seconds:.0f} | {alone / seconds:.1f} |")
-
-
-def today() -> str:
-    return datetime.date.today().isoformat()
 
 
 def apart(what: str) -> dict[str, Any]:

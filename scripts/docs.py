@@ -15,6 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
+import tour
+
 from benchmarks import sittings
 from headstart.core import artefacts
 from headstart.judging import metrics, scores
@@ -80,6 +82,8 @@ MEASURED = {
     "fuzz": "scripts.fuzz",
     "revisions": "benchmarks.revisions",
     "scale": "benchmarks.scale",
+    **dict.fromkeys(("study-grid", "study-ray", "study-machines"), "benchmarks.study"),
+    **dict.fromkeys(tour.SHOWN, "scripts.tour"),
 }
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACE = re.compile(r"<!-- ([a-z-]+): start -->\n(.*?)<!-- \1: end -->\n", re.DOTALL)

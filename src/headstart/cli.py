@@ -12,6 +12,7 @@ import typer.core
 from headstart import serving, tracking
 from headstart.core import artefacts, runtime
 from headstart.core.errors import UserError, reported, warn
+from headstart.core.masking import masked
 from headstart.data import images as image_files
 from headstart.judging import metrics, verdict
 from headstart.project import dvc, dvc_plots, lock, outcome, same_bytes
@@ -25,7 +26,10 @@ class _Commands(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with reported():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:
+                raise UserError(error.format_message()) from error
 
 
 class _SeveralWords(typer.core.TyperCommand):
@@ -318,7 +322,7 @@ def _tell(lines: Iterable[str]) -> None:
 
 
 def _tell_store(root: Path) -> None:
-    typer.echo(f"MLflow: {tracking.masked(tracking.address(root))}")
+    typer.echo(f"MLflow: {masked(tracking.address(root))}")
 
 
 def _heed(report: Any) -> None:

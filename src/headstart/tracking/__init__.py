@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.core.errors import UserError, warn
-from headstart.core.masking import masked
 from headstart.core.runtime import quick_imports
 from headstart.tracking.last_publication import published
 from headstart.tracking.spawn import publisher, recorder, switched_on
@@ -24,7 +23,6 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 
 __all__ = [
     "address",
-    "masked",
     "project_root",
     "publish",
     "publish_all",
