@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headstart.core.errors import UserError
@@ -19,20 +19,23 @@ INSTRUCTIONS = "AVX2" if platform.machine() in ("x86_64", "AMD64") else ""
 """The newest instructions that kernels use: wider ones round differently. Empty: not x86-64."""
 
 _XLA_CAP = f"--xla_cpu_max_isa={INSTRUCTIONS}"
-# Keras imports these where they are installed, for wrappers and drawings that nothing here uses:
-# a third of its start-up.
-_OPTIONAL_TO_KERAS = ("matplotlib", "pandas", "sklearn")
+# Keras and TensorFlow import these where they are installed, for wrappers, drawings and sparse data
+# that nothing here uses: a third of their start-up.
+_OPTIONAL_TO_KERAS = ("matplotlib", "pandas", "scipy", "sklearn")
 
 
 @contextlib.contextmanager
-def quick_imports() -> Iterator[None]:
+def quick_imports(*, without: Sequence[str] = ()) -> Iterator[None]:
     """Keeps the garbage collector off while big libraries are imported: half the time of a start.
 
-    What they made lives as long as the process, so it is frozen out of later collections.
+    What they made lives as long as the process, so it is frozen out of later collections. The
+    packages `without` look meanwhile as if they were not installed: those that are optional to
+    what is imported, slow, and of no use here.
     """
     gc.disable()
     try:
-        yield
+        with _hidden(*without):
+            yield
     finally:
         gc.freeze()
         gc.enable()
@@ -128,7 +131,7 @@ def fix(
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     _cap()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with quick_imports(), _quiet_start(), _hidden(*_OPTIONAL_TO_KERAS):
+    with quick_imports(without=_OPTIONAL_TO_KERAS), _quiet_start():
         import keras
         import tensorflow as tf
 

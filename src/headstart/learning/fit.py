@@ -3,7 +3,7 @@
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -17,10 +17,11 @@ from headstart.learning import networks
 from headstart.params.networks import Network
 from headstart.params.sections import TrainingSettings
 
-# One call into the graph runs this many steps: most of what `fit` costs is between steps.
+# Stands in the model's file, for whoever trains it further with Keras' own `fit`: most of what that
+# costs is between steps.
 _STEPS_PER_EXECUTION = 64
 # Images that pass from Python into the graph at a time. Bounds memory, whatever the data's size.
-_CHUNK = 4096
+_CHUNK = 2048
 
 Order = Callable[[int], np.ndarray]
 OnEpoch = Callable[[Mapping[str, float]], None]
@@ -66,33 +67,63 @@ def fit(
     Raises:
         UserError: The loss became NaN or infinite; says at which epoch and what to lower.
     """
-    current = epochs.start
+    # Made here, since a graph that makes variables is traced twice.
+    model.optimizer.build(model.trainable_variables)
+    model.test_step((valid.images[:1], valid.labels[:1]))
+    train_epoch = _pass_over(train, model, model.train_step, batch_size)
+    validate = _pass_over(valid, model, model.test_step, batch_size)
     history: History = []
-
-    def begin(epoch: int, _: Any = None) -> None:
-        nonlocal current
-        current = epoch + 1
-
-    def end(epoch: int, logs: Mapping[str, float]) -> None:
-        row = {key: float(logs[key]) for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    for epoch in epochs:
+        print(f"Epoch {epoch}/{epochs.stop - 1}")
+        steps = math.ceil(len(train.labels) / batch_size)
+        bar = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
+        row = train_epoch(order(epoch), functools.partial(bar.update, finalize=False))
+        tested = validate(np.arange(len(valid.labels)), lambda _: None)
+        row |= {f"val_{name}": value for name, value in tested.items()}
+        bar.update(steps, list(row.items()), finalize=True)
         if not all(math.isfinite(value) for value in row.values()):
             raise UserError(
-                f"the loss became {row['loss']} in epoch {epoch + 1}: training diverged; lower "
+                f"the loss became {row['loss']} in epoch {epoch}: training diverged; lower "
                 "learning_rate in params.yaml (a tenth is a fair try) or check the images"
             )
-        history.append({"epoch": epoch + 1, **{k: digits.rounded(v) for k, v in row.items()}})
+        history.append({"epoch": epoch, **{k: digits.rounded(v) for k, v in row.items()}})
         on_epoch(history[-1])
-
-    model.fit(
-        _batches((train.images, train.labels), batch_size, order=lambda: order(current)),
-        validation_data=_batches((valid.images, valid.labels), batch_size),
-        initial_epoch=epochs.start - 1,
-        epochs=epochs.stop - 1,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_epoch_end=end)],
-        shuffle=False,  # `order` has done it.
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
     return history
+
+
+def _pass_over(
+    part: Part, model: keras.Model, step: Callable[[Any], Any], batch_size: int
+) -> Callable[[np.ndarray, Callable[[int], None]], dict[str, float]]:
+    """Returns what takes `step`, Keras' own, with each batch of `part`, and returns the means.
+
+    What `model.fit` does, without its input pipeline, whose start alone takes most of a second.
+    It is called with the order of the samples, and with what hears of the steps done. Chunks hold
+    whole batches, so that they change no batch.
+    """
+    arrays = (part.images, part.labels)
+    size = max(_CHUNK // batch_size, 1) * batch_size
+
+    @tf.function(input_signature=_signature(arrays), autograph=False)
+    def take(images: Any, labels: Any) -> None:
+        count = tf.shape(labels)[0]
+
+        def batch(start: Any) -> Any:
+            stop = tf.minimum(start + batch_size, count)
+            step((images[start:stop], labels[start:stop]))
+            return (stop,)
+
+        tf.while_loop(lambda start: start < count, batch, (0,), parallel_iterations=1)
+
+    def run(order: np.ndarray, report: Callable[[int], None]) -> dict[str, float]:
+        model.reset_metrics()
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            take(*(array[chosen] for array in arrays))
+            report(math.ceil((start + len(chosen)) / batch_size))
+        result = model.get_metrics_result()
+        return {name: float(result[name]) for name in ("loss", "accuracy")}
+
+    return run
 
 
 def train_new(
@@ -146,44 +177,20 @@ def score(model: keras.Model, part: Part, *, batch_size: int) -> tuple[np.ndarra
     binary = model.output_shape[-1] == 1
     compiled = keras.losses.get(model.loss)
 
-    @tf.function(input_signature=_signature((part.images, part.labels)), autograph=False)
+    arrays = (part.images, part.labels)
+
+    @tf.function(input_signature=_signature(arrays), autograph=False)
     def answer(images: Any, labels: Any) -> tuple[Any, Any]:
         # The loss reads the logits off the graph, as in `fit`.
         outputs = model(images, training=False)
         return outputs, compiled(labels[:, None] if binary else labels, outputs)
 
-    batches = [answer(*batch) for batch in _batches((part.images, part.labels), batch_size)]
+    batches = [
+        answer(*(array[start : start + batch_size] for array in arrays))
+        for start in range(0, len(part.labels), batch_size)
+    ]
     outputs, losses = (np.concatenate(each) for each in zip(*batches, strict=True))
     return outputs[:, 0] if binary else outputs, math.fsum(losses) / len(losses)
-
-
-def _batches(
-    arrays: tuple[np.ndarray, ...],
-    batch_size: int,
-    *,
-    order: Callable[[], np.ndarray] | None = None,
-) -> Any:
-    """Returns a tf.data pipeline over `arrays` in step; each pass asks `order` anew.
-
-    Chunks hold whole batches, so that they change no batch.
-    """
-    count = len(arrays[0])
-    size = max(_CHUNK // batch_size, 1) * batch_size
-
-    def chunks() -> Iterator[tuple[np.ndarray, ...]]:
-        indices = np.arange(count) if order is None else order()
-        for start in range(0, count, size):
-            chosen = indices[start : start + size]
-            yield tuple(array[chosen] for array in arrays)
-
-    pipeline = tf.data.Dataset.from_generator(chunks, output_signature=_signature(arrays))
-    pipeline = pipeline.flat_map(
-        lambda *chunk: tf.data.Dataset.from_tensor_slices(chunk).batch(batch_size)
-    )
-    steps = math.ceil(count / batch_size)
-    return pipeline.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(
-        _STEPS_PER_EXECUTION
-    )
 
 
 def _signature(arrays: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
