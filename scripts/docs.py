@@ -39,6 +39,7 @@ def result() -> str:
 
     rows = [
         ("accuracy on the test images (95 % interval)", *map(interval, arms)),
+        ("log loss (lower is better)", *(words.number(arm.log_loss, "{:.4f}") for arm in arms)),
         ("trainable parameters", *(f"{cost.trainable_parameters:,}" for cost in costs)),
         ("updates", *(f"{cost.updates:,}" for cost in costs)),
         ("floating-point operations", *(words.large(cost.flops) for cost in costs)),
@@ -52,8 +53,8 @@ def result() -> str:
     lines = ["| | baseline, from scratch | frozen transfer |", "| --- | --- | --- |"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     gain = words.gain_sentence(record.comparison, confidence=confidence)
-    verdict = record.comparison.verdict
-    return "\n".join([*lines, "", f"{gain}.", "", f"**Verdict: {verdict}.**", ""])
+    verdict = words.verdict_sentence(record.comparison)
+    return "\n".join([*lines, "", f"{gain}.", "", f"**{verdict}**", ""])
 
 
 def study() -> str:

@@ -312,6 +312,13 @@ MUTATIONS = [
         "tests/judging/test_calibration.py::test_equal_confidences_share_a_bin",
     ),
     Mutation(
+        "higher log loss taken for better",
+        f"{LIBRARY}/reporting/words.py",
+        "TRANSFER_BETTER if high < 0 else BASELINE_BETTER if low > 0 else None",
+        "BASELINE_BETTER if high < 0 else TRANSFER_BETTER if low > 0 else None",
+        "tests/reporting/test_terminal.py::test_verdict_tells_the_log_loss_where_it_says_something_else",
+    ),
+    Mutation(
         "swapped gain",
         f"{LIBRARY}/judging/verdict.py",
         "(self.only_transfer - self.only_baseline)",

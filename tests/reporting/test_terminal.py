@@ -29,6 +29,7 @@ def test_summary_tells_accuracy_interval_gain_cost_and_verdict_in_80_columns() -
         f"{low:.4f} to {high:.4f}",
         "-0.0083 (95% interval -0.0145 to -0.0021)",
         "p = 0.0078",
+        "+0.0612 (95% interval +0.0514 to +0.0710; lower is better)",
         "275,801",
         "42.4 billion",
         "unknown",
@@ -89,9 +90,50 @@ def test_large_numbers_are_told_in_words(number: float | None, text: str) -> Non
     assert words.large(number) == text
 
 
+HIGHER, LOWER, NEITHER = (0.061, 0.0514, 0.0702), (-0.061, -0.0702, -0.0514), (0.1, -0.1, 0.3)
+WORSE = "transfer's log loss is higher by 0.061 (0.0514 to 0.0702), its probabilities worse."
+BETTER = "transfer's log loss is lower by 0.061 (0.0514 to 0.0702), its probabilities better."
+
+
 @pytest.mark.parametrize(
-    "verdict",
-    ["transfer better", "baseline better", "no difference detected", "invalid comparison"],
+    ("verdict", "log_loss", "aside"),
+    [
+        ("no difference detected", HIGHER, WORSE),
+        ("no difference detected", LOWER, BETTER),
+        ("no difference detected", NEITHER, None),
+        ("equivalent", HIGHER, WORSE),
+        ("equivalent", NEITHER, None),
+        ("transfer better", HIGHER, WORSE),
+        ("transfer better", LOWER, None),
+        ("transfer better", NEITHER, "the log loss does not tell them apart (+0.1, -0.1 to +0.3)."),
+        ("baseline better", HIGHER, None),
+        ("baseline better", LOWER, BETTER),
+        ("invalid comparison", HIGHER, None),
+        # One image, or a commit from before there was an interval.
+        ("no difference detected", (0.061, None, None), None),
+        ("no difference detected", (None, None, None), None),
+    ],
 )
-def test_every_verdict_has_a_sentence(verdict: str) -> None:
-    assert words.verdict_sentence(verdict).startswith(f"Verdict: {verdict}: ")
+def test_verdict_tells_the_log_loss_where_it_says_something_else(
+    verdict: str, log_loss: tuple[float | None, ...], aside: str | None
+) -> None:
+    keys = ("log_loss_gain", "log_loss_gain_low", "log_loss_gain_high")
+    told = dict(zip(keys, log_loss, strict=True))
+    record = {**RECORD, "comparison": {**RECORD["comparison"], "verdict": verdict, **told}}
+    sentence = words.verdict_sentence(outcome(record).record.comparison)
+    if aside is None:
+        assert sentence.startswith(f"Verdict: {verdict}: ")
+        assert "log loss" not in sentence
+    else:
+        assert sentence.startswith(f"Verdict: {verdict} in accuracy: ")
+        assert sentence.endswith(f"; {aside}")
+    text = " ".join(printed(record).split())
+    assert sentence in text
+    known = (
+        f"Log loss of transfer minus that of the baseline: {log_loss[0]:+.4f}"
+        if log_loss[0]
+        else ""
+    )
+    assert known in text
+    assert ("Log loss of transfer" in text) == bool(known)
+    assert "None" not in text

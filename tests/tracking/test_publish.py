@@ -45,6 +45,7 @@ def test_workspace_becomes_three_trainings_and_a_comparison(checkout: Path) -> N
     assert tags["headstart.fair"] == "true"
     note = tags["mlflow.note.content"]
     assert "baseline better" in note
+    assert "transfer's log loss is lower by 0.125 (0.0625 to 0.25)" in note
     assert "dvc exp run" in note
     for stage, run_id in zip(STAGES, trainings, strict=True):
         of_training = tags_of(checkout, run_id)
@@ -62,6 +63,7 @@ def test_workspace_becomes_three_trainings_and_a_comparison(checkout: Path) -> N
         curve = [(step, value) for key, step, value in metrics if key == f"{arm}/val_accuracy"]
         assert curve == [(row["epoch"], row["val_accuracy"]) for row in EPOCHS]
     assert [value for key, _, value in metrics if key == "baseline/accuracy"] == [0.75]
+    assert {("log_loss_gain", 0, -0.125), ("transfer/brier", 0, 0.25)} <= set(metrics)
     assert not [key for key, *_ in metrics if key == "baseline/auc"], "null is no number"
     params = dict(content(checkout)[tags["headstart.key"]]["params"])
     assert params["target_training.epochs"] == "5"

@@ -31,7 +31,7 @@ def page(
     return render.text(
         "report.html",
         verdict=comparison.verdict,
-        sentence=words.verdict_sentence(comparison.verdict),
+        sentence=words.verdict_sentence(comparison),
         question=f"Does a network trained on {taught} have a head start on telling "
         f"{' from '.join(classes)}?",
         reason=outcome.reason,

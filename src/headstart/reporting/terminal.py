@@ -37,5 +37,5 @@ def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
     for difference in words.differences(outcome):
         say(f"warning: not a fair comparison: {difference}", "bold yellow")
     console.print()
-    say(words.verdict_sentence(record.comparison.verdict), "bold")
+    say(words.verdict_sentence(record.comparison), "bold")
     say(outcome.reason)

@@ -87,18 +87,58 @@ def differences(outcome: Outcome) -> list[str]:
 
 
 def gain_sentence(comparison: Comparison, *, confidence: float) -> str:
-    """Returns the gain in accuracy with its interval and the McNemar p-values."""
-    return (
+    """Returns the gain in accuracy with interval and McNemar p-values, and that in log loss."""
+    sentence = (
         f"Gain in accuracy by transfer: {comparison.accuracy_gain:+.4f} ({confidence:.0%} interval "
         f"{comparison.accuracy_gain_low:+.4f} to {comparison.accuracy_gain_high:+.4f}), "
         f"McNemar mid-p = {number(comparison.mcnemar_mid_p, '{:.3g}')} "
         f"(exact p = {comparison.mcnemar_p:.3g})"
     )
+    if comparison.log_loss_gain is None:
+        return sentence
+    ends = comparison.log_loss_gain_low, comparison.log_loss_gain_high
+    low, high = (number(end, "{:+.4f}") for end in ends)
+    return (
+        f"{sentence}. Log loss of transfer minus that of the baseline: "
+        f"{comparison.log_loss_gain:+.4f} ({confidence:.0%} interval {low} to {high}; lower is "
+        "better)"
+    )
 
 
-def verdict_sentence(verdict: str) -> str:
-    """Returns the verdict with what it means."""
-    return f"Verdict: {verdict}: {_MEANINGS[verdict]}"
+def verdict_sentence(comparison: Comparison) -> str:
+    """Returns the verdict with what it means, and the log loss where that says something else."""
+    verdict = comparison.verdict
+    aside = log_loss_aside(
+        verdict,
+        comparison.log_loss_gain,
+        comparison.log_loss_gain_low,
+        comparison.log_loss_gain_high,
+    )
+    if aside is None:
+        return f"Verdict: {verdict}: {_MEANINGS[verdict]}"
+    return f"Verdict: {verdict} in accuracy: {_MEANINGS[verdict].removesuffix('.')}; {aside}."
+
+
+def log_loss_aside(
+    verdict: str | None, gain: float | None, low: float | None, high: float | None
+) -> str | None:
+    """Returns what the log loss says where it is not what the verdict on the accuracy says.
+
+    `gain` is that of transfer minus that of the baseline, in its interval from `low` to `high`.
+    """
+    if verdict == INVALID or gain is None or low is None or high is None:
+        return None
+    better = TRANSFER_BETTER if high < 0 else BASELINE_BETTER if low > 0 else None
+    if better == (verdict if verdict in (TRANSFER_BETTER, BASELINE_BETTER) else None):
+        return None
+    if better is None:
+        return f"the log loss does not tell them apart ({gain:+.3g}, {low:+.3g} to {high:+.3g})"
+    small, large = sorted(map(abs, (low, high)))
+    side, means = ("lower", "better") if gain < 0 else ("higher", "worse")
+    return (
+        f"transfer's log loss is {side} by {abs(gain):.3g} ({small:.3g} to {large:.3g}), its "
+        f"probabilities {means}"
+    )
 
 
 def number(value: float | None, pattern: str) -> str:

@@ -16,7 +16,7 @@ from mlflow.entities import Metric
 from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
 from headstart.params import reading, yaml_text
-from headstart.reporting import render
+from headstart.reporting import render, words
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, digest
 
 NOTE = "mlflow.note.content"
@@ -97,6 +97,10 @@ def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Ent
         "note_comparison.md",
         state=state,
         outcome=outcome,
+        aside=words.log_loss_aside(
+            outcome.get("verdict"),
+            *(outcome.get(f"log_loss_gain{end}") for end in ("", "_low", "_high")),
+        ),
         runs=runs,
         experiment=experiment,
         titles={name: _training_name(run.stage, run.acting) for name, run in trainings.items()},
