@@ -33,7 +33,8 @@ def adopt(
         input_range: What the network takes for black and for white.
 
     Raises:
-        UserError: The file is no Keras model with one image input, or has no such layer.
+        UserError: The file is no Keras model with one image input, has no such layer, or leaves
+            the size of its images open and is too deep for ours.
     """
     model = _loaded(path)
     if len(model.inputs) != 1:
@@ -45,7 +46,15 @@ def adopt(
     low, high = input_range
     if (low, high) != (0.0, 1.0):
         fitted = keras.layers.Rescaling(high - low, offset=low, name="values")(fitted)
-    found = body(fitted)
+    try:
+        found = body(fitted)
+    except ValueError as error:
+        # The network leaves the size open, and has no pixels left before its end.
+        raise UserError(
+            f"{path}: images of {' x '.join(map(str, image_shape))} are too small for it up to "
+            f"{name}; cut it lower (source_training.layer), or take larger images "
+            "(dataset.image_size)"
+        ) from error
     if not isinstance(found, keras.KerasTensor):
         raise UserError(f"{path}: the layer {name} has several outputs; name another")
     maps = len(found.shape) == 4
