@@ -55,6 +55,7 @@ def main() -> None:
             unfair=judged.unfair,
             test_images={name: len(tests[name].labels) for name in scored},
             confidence=rules.confidence,
+            warnings=judged.warnings,
         )
 
         files = artefacts.read_json(FILES)["files"]

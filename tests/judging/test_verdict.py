@@ -1,14 +1,16 @@
 """The verdict on made-up answers, at the edges of each of its words."""
 
 import math
+from typing import Any
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from headstart.judging import answers, scores, verdict
-from headstart.judging.paired import paired
+from headstart.judging.paired import Paired, paired
 from headstart.params.sections import Evaluate
 
 NAMES = ["sandal", "shirt"]
@@ -20,7 +22,7 @@ def judged(
     transfer: np.ndarray,
     *,
     losses: tuple[float, float] = (0.1, 0.1),
-    **rules: float,
+    **rules: Any,
 ) -> verdict.Verdict:
     both = answers.Answers(actual, baseline, transfer)
     scored = {
@@ -42,6 +44,102 @@ def with_discordant(
     end = only_baseline + only_transfer
     baseline[only_baseline:end] = 1 - right[only_baseline:end]
     return actual, baseline, transfer
+
+
+def counted(
+    only_baseline: int, only_transfer: int, both_right: int, both_wrong: int = 0, **rules: Any
+) -> verdict.Verdict:
+    """The verdict where so many answers fall together and apart."""
+    cells = [only_baseline, only_transfer, both_right, both_wrong]
+    actual = np.arange(sum(cells)) % 2
+    right = np.where(actual == 1, 0.9, 0.1)
+    cell = np.repeat(range(4), cells)
+    return judged(
+        actual,
+        np.where(np.isin(cell, [1, 3]), 1 - right, right),
+        np.where(np.isin(cell, [0, 3]), 1 - right, right),
+        **rules,
+    )
+
+
+SWAPPED = {"transfer better": "baseline better", "baseline better": "transfer better"}
+
+
+@pytest.mark.parametrize(
+    ("discordant", "total", "rules", "word"),
+    [
+        # Mid-p 0.0625 and 0.03125; the exact p of the second is 0.0625.
+        ((0, 4), 967, {}, "no difference detected"),
+        ((0, 5), 967, {}, "transfer better"),
+        ((0, 4), 967, {"alpha": 0.0625}, "no difference detected"),
+        ((0, 4), 967, {"alpha": 0.0626}, "transfer better"),
+        # Mid-p 0.0636 and 0.0490, whose exact p is 0.0768.
+        ((5, 13), 967, {}, "no difference detected"),
+        ((4, 12), 967, {}, "transfer better"),
+        # Newcombe's 90 % interval reaches 0.00499999 at three to three, 0.00462 at none to one.
+        ((3, 3), 967, {}, "equivalent"),
+        ((3, 3), 966, {}, "no difference detected"),
+        ((0, 1), 967, {}, "equivalent"),
+        ((1, 2), 967, {}, "no difference detected"),
+        ((3, 3), 967, {"margin": 0.004999}, "no difference detected"),
+        ((3, 3), 967, {"margin": 0}, "no difference detected"),
+        ((20, 22), 967, {"margin": 0.02}, "equivalent"),
+        ((20, 22), 967, {"margin": 0.01}, "no difference detected"),
+        # A wider interval, of 98 %.
+        ((3, 3), 967, {"alpha": 0.01}, "no difference detected"),
+        # However small: a difference that the test sees is one.
+        ((0, 5), 100_000, {}, "transfer better"),
+    ],
+)
+def test_each_word_begins_at_its_edge_and_swapped_arms_swap_it(
+    discordant: tuple[int, int], total: int, rules: dict[str, Any], word: str
+) -> None:
+    both_right = total - sum(discordant)
+    assert counted(*discordant, both_right, **rules).verdict == word
+    assert counted(*discordant[::-1], both_right, **rules).verdict == SWAPPED.get(word, word)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    cells=st.tuples(*[st.integers(0, 30)] * 2, st.integers(200, 900), st.integers(0, 20)),
+    alpha=st.sampled_from([0.001, 0.05, 0.2]),
+    margin=st.sampled_from([0.0, 0.005, 0.03, 0.2]),
+)
+def test_words_follow_test_and_interval_alone(
+    cells: tuple[int, int, int, int], alpha: float, margin: float
+) -> None:
+    only_baseline, only_transfer, both_right, both_wrong = cells
+    decided = counted(*cells, alpha=alpha, margin=margin)
+    swapped = counted(only_transfer, only_baseline, *cells[2:], alpha=alpha, margin=margin)
+    assert swapped.verdict == SWAPPED.get(decided.verdict, decided.verdict)
+    pairs = Paired(both_right, only_baseline, only_transfer, both_wrong)
+    if pairs.mid_p < alpha:
+        better = "transfer" if only_transfer > only_baseline else "baseline"
+        assert decided.verdict == f"{better} better"
+    else:
+        low, high = pairs.gain_interval(1 - 2 * alpha)
+        within = max(-low, high) < margin
+        assert decided.verdict == ("equivalent" if within else "no difference detected")
+
+
+def test_interval_that_contradicts_the_test_is_told_in_one_fixed_sentence() -> None:
+    clear = counted(1, 9, 957)
+    assert "all the same" not in clear.reason
+    wide = counted(1, 9, 957, confidence=0.999)
+    assert wide.verdict == "transfer better"
+    assert "The 99.9% interval of the gain holds 0 all the same" in wide.reason
+    narrow = counted(3, 6, 957, confidence=0.5)
+    assert narrow.verdict == "no difference detected"
+    assert "The 50% interval of the gain leaves 0 out all the same" in narrow.reason
+    assert "and the test decides" in narrow.reason
+
+
+def test_reason_gives_the_interval_that_equivalence_rests_on() -> None:
+    assert "90% interval of the gain, -0.0050 to +0.0050, lies within the margin of 0.005" in (
+        counted(3, 3, 961).reason
+    )
+    assert "does not lie within the margin" in counted(6, 6, 955).reason
+    assert "margin" not in counted(0, 9, 955).reason
 
 
 def test_a_clear_difference_is_decided_by_its_sign() -> None:
@@ -126,6 +224,84 @@ def test_a_diverged_model_is_invalid() -> None:
     decided = judged(actual, baseline, transfer, losses=(0.1, math.nan))
     assert decided.verdict == "invalid comparison"
     assert "diverged" in decided.reason
+
+
+def recalling(total: tuple[int, ...], right: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Classes with their numbers of images, and probabilities that answer so many right."""
+    actual = np.repeat(range(len(total)), total)
+    answered = actual.copy()
+    for number, (of, some) in enumerate(zip(total, right, strict=True)):
+        answered[np.flatnonzero(actual == number)[some:of]] = (number + 1) % len(total)
+    return actual, np.eye(len(total))[answered] * 0.8 + 0.1
+
+
+@pytest.mark.parametrize(
+    ("total", "right", "word"),
+    [
+        # Useful models of imbalanced tasks: their accuracy is below the share of the common class.
+        ((90, 10), (80, 7), "baseline better"),
+        ((90, 10), (88, 3), "baseline better"),
+        ((870, 97), (700, 70), "baseline better"),
+        ((900, 80, 2), (882, 40, 0), "baseline better"),
+        # One rare image by luck, or a coin.
+        ((90, 10), (89, 1), "invalid comparison"),
+        ((90, 10), (45, 5), "invalid comparison"),
+        ((485, 482), (250, 240), "invalid comparison"),
+        # At the edge: bounds of 0.4967 and 0.5068.
+        ((50, 50), (30, 30), "invalid comparison"),
+        ((50, 50), (31, 30), "baseline better"),
+        ((40, 40, 40), (14, 13, 13), "invalid comparison"),
+    ],
+)
+def test_baseline_has_to_show_that_it_learned(
+    total: tuple[int, ...], right: tuple[int, ...], word: str
+) -> None:
+    actual, baseline = recalling(total, right)
+    # Worse than the baseline, and useful where the baseline is.
+    _, transfer = recalling(
+        total, tuple(some - min(some, of // 9) for some, of in zip(right, total, strict=True))
+    )
+    decided = judged(actual, baseline, transfer)
+    assert decided.verdict == word
+    learned = "The baseline has not shown that it learned anything" not in decided.reason
+    assert learned == (word != "invalid comparison")
+
+
+def test_untrained_transfer_is_a_warning() -> None:
+    actual, baseline = recalling((60, 60), (58, 57))
+    _, transfer = recalling((60, 60), (31, 30))
+    decided = judged(actual, baseline, transfer)
+    assert decided.verdict == "baseline better"
+    (warning,) = decided.warnings
+    assert warning.startswith("The transfer has not shown that it learned anything: its balanced")
+    assert "accuracy of 0.5083" in warning
+    assert "guessing gives 0.5000" in warning
+    assert judged(actual, baseline, baseline).warnings == ()
+    both = judged(actual, transfer, transfer)
+    assert both.verdict == "invalid comparison"
+    assert "The baseline has not" in both.reason
+    assert len(both.warnings) == 1
+
+
+def test_each_model_that_is_wrong_gets_the_right_word() -> None:
+    actual, useful = recalling((90, 10), (80, 7))
+    _, untrained = recalling((90, 10), (89, 1))
+    constant = np.tile([0.9, 0.1], (100, 1))
+    broken = useful.copy()
+    broken[5] = math.nan
+    for model, word in (
+        (useful, "interval of the gain"),
+        (untrained, "has not shown that it learned"),
+        (constant, "answers 'sandal' for all 100 test images"),
+        (broken, "are not all numbers: its training diverged"),
+    ):
+        loss = math.nan if model is broken else 0.3
+        decided = judged(actual, model, useful, losses=(loss, 0.3))
+        assert word in decided.reason
+        assert (decided.verdict == "invalid comparison") == (model is not useful)
+        assert not decided.warnings
+        # One sentence is enough for a model that answers one class.
+        assert ("has not shown" in decided.reason) == (model is untrained)
 
 
 @given(

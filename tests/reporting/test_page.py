@@ -45,6 +45,7 @@ def text_of_page(
     *,
     reason: str = "Of 967 test images, 12 are answered right by the baseline alone.",
     unfair: str = "epochs: baseline 10, transfer 5",
+    warning: str = "The transfer has not shown that it learned anything.",
     **changes: Any,
 ) -> str:
     generator = np.random.default_rng(4)
@@ -72,7 +73,9 @@ def text_of_page(
         "hashes": {"models/baseline.keras": "d41d8cd98f00b204e9800998ecf8427e"},
         "commands": ["git clone <address>", "make run"],
     }
-    return pages.page(outcome(reason=reason, unfair=[unfair]), **values | changes)
+    return pages.page(
+        outcome(reason=reason, unfair=[unfair], warnings=[warning]), **values | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -215,13 +218,14 @@ def test_everything_is_escaped(browser: Browser, tmp_path: Path) -> None:
         hashes={ATTACK: ATTACK},
         commands=[ATTACK],
         unfair=ATTACK,
+        warning=ATTACK,
         pictures=picture,
     )
     render.write(path, hostile)
     page = opened(browser, path)
     assert page.title() == "headstart: baseline better"
     assert page.locator("script").count() == 0
-    assert page.locator("body").inner_text().count(ATTACK) == 8
+    assert page.locator("body").inner_text().count(ATTACK) == 9
     assert "script" in str(page.locator("img").last.get_attribute("alt")).lower()
 
 

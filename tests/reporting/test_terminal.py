@@ -50,6 +50,12 @@ def test_summary_shows_every_difference_that_makes_a_comparison_unfair() -> None
     assert "warning: not a fair comparison" in printed(unfair=[])
 
 
+def test_summary_warns_of_a_model_that_has_not_learned() -> None:
+    text = printed(warnings=["The transfer has not shown that it learned anything."])
+    assert "warning: The transfer has not shown" in text
+    assert text.count("warning:") == 1
+
+
 def test_summary_prints_markup_in_names_as_it_stands() -> None:
     assert "[red]shirt[/red]" in printed(reason="Answers '[red]shirt[/red]'.")
 

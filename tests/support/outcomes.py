@@ -1,5 +1,6 @@
 """The outcome of a run made up: what report and terminal tell, with an unknown number or two."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from headstart.judging.metrics import Outcome, Record
@@ -30,7 +31,11 @@ RECORD: dict[str, Any] = {
 
 
 def outcome(
-    record: Any = RECORD, *, reason: str = "Because.", unfair: list[str] | None = None
+    record: Any = RECORD,
+    *,
+    reason: str = "Because.",
+    unfair: list[str] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Outcome:
     """What is told of `record`; the arms differ in what `unfair` lists."""
     if unfair is not None:
@@ -39,6 +44,7 @@ def outcome(
         Record.model_validate(record),
         reason=reason,
         unfair=unfair or [],
+        warnings=warnings,
         test_images={"baseline": 967, "transfer": 967, "source": 4033},
         confidence=0.95,
     )

@@ -102,7 +102,8 @@ class Outcome:
     """A run's record, and what is told beside it.
 
     `reason` is the prose behind the verdict, `unfair` the differences between the arms, a line
-    each, and `test_images` how many by model, without those whose number is unknown.
+    each, `warnings` what else a reader has to know, and `test_images` how many by model, without
+    those whose number is unknown.
     """
 
     record: Record
@@ -110,6 +111,7 @@ class Outcome:
     unfair: Sequence[str]
     test_images: Mapping[str, int]
     confidence: float
+    warnings: Sequence[str] = ()
 
 
 def write(path: Path, record: Record) -> None:

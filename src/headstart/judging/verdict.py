@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from headstart.core.artefacts import flat
 from headstart.core.digits import rounded
 from headstart.core.errors import UserError
-from headstart.judging import scores
+from headstart.judging import scores, skill
 from headstart.judging.answers import ARMS, Answers, answered_classes
 from headstart.judging.metrics import Comparison, Scores
 from headstart.judging.paired import paired
@@ -26,6 +27,8 @@ _BEST = {
     **dict.fromkeys((BASELINE_BETTER, EQUIVALENT, NO_DIFFERENCE), "baseline"),
 }
 
+# The confidence, one-sided, with which a model has learned something.
+_SKILLED = 0.95
 # Keras cuts at 1e-7 (a cost of 16.1), we at 2.2e-16 (36.0): for one and the same answer the two
 # losses differ by 2.24 at most. A factor of three cannot come from rounding or cutting.
 _CONTRADICTION = 3.0
@@ -33,10 +36,11 @@ _CONTRADICTION = 3.0
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The verdict on one pair of models, and the reason behind it in prose."""
+    """The verdict on one pair of models, the reason behind it and warnings beside it in prose."""
 
     verdict: str
     reason: str
+    warnings: tuple[str, ...] = ()
 
 
 def constant(answered: np.ndarray) -> bool:
@@ -54,20 +58,26 @@ def verdict(
 ) -> Verdict:
     """Returns the verdict on these two models, which says nothing about other seeds.
 
-    A degenerate model makes the comparison invalid. Where the McNemar mid-p is below
+    A degenerate model or an untrained baseline makes the comparison invalid; an untrained transfer
+    is a warning. Where the McNemar mid-p is below
     `rules.alpha`, the sign of the difference decides; else the two are equivalent where
     Newcombe's 1 - 2 alpha interval lies within the margin (two one-sided tests: Schuirmann 1987).
     All it needs lies in git: metrics/predictions.csv and metrics/metrics.json. `actual` and each
     arm's `answered` are classes from 0, int (n,); a log loss of None means probabilities that are
     no numbers.
     """
-    defects = [
-        sentence
-        for arm in ARMS
-        for sentence in _defects(arm, actual, answered[arm], scored[arm], classes)
-    ]
-    if defects:
-        return Verdict(INVALID, " ".join(defects))
+    defects = {
+        arm: list(_defects(arm, actual, answered[arm], scored[arm], classes)) for arm in ARMS
+    }
+    untrained = {
+        arm: list(_untrained(arm, actual, answered[arm])) for arm in ARMS if not defects[arm]
+    }
+    warnings = tuple(untrained.get("transfer", ()))
+    reasons = [*chain.from_iterable(defects.values()), *untrained.get("baseline", ())]
+    if constant(actual):
+        reasons.append("The test set holds one class only, so no model can show skill on it.")
+    if reasons:
+        return Verdict(INVALID, " ".join(reasons), warnings)
     pairs = paired(actual, *(answered[arm] for arm in ARMS))
     # What metrics.json holds decides: the same on every processor.
     p, alpha = rounded(pairs.mid_p), rules.alpha
@@ -87,18 +97,18 @@ def verdict(
         within = -rules.margin < low and high < rules.margin
         decision = EQUIVALENT if within else NO_DIFFERENCE
         sentences.append(
-            f"The {confidence:.0%} interval of the gain, {low:+.4f} to {high:+.4f}, "
+            f"The {100 * confidence:g}% interval of the gain, {low:+.4f} to {high:+.4f}, "
             f"{'lies' if within else 'does not lie'} within the margin of {rules.margin:g}."
         )
     low, high = map(rounded, pairs.gain_interval(rules.confidence))
     if decided != (low > 0 or high < 0):
         sentences.append(
-            f"The {rules.confidence:.0%} interval of the gain "
+            f"The {100 * rules.confidence:g}% interval of the gain "
             f"{'holds 0' if decided else 'leaves 0 out'} all the same: it is computed in another "
             "way than the test, and the test decides."
         )
     sentences.append("This speaks of these two models only (one seed), not of the method.")
-    return Verdict(decision, " ".join(sentences))
+    return Verdict(decision, " ".join(sentences), warnings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +118,7 @@ class Judgement:
     comparison: Comparison
     reason: str
     unfair: list[str]
+    warnings: Sequence[str]
 
 
 def judge(
@@ -139,7 +150,7 @@ def judge(
         verdict=decided.verdict,
         fair=not unfair,
     )
-    return Judgement(comparison, decided.reason, unfair)
+    return Judgement(comparison, decided.reason, unfair, decided.warnings)
 
 
 def fairness(baseline: Mapping[str, Any], transfer: Mapping[str, Any]) -> list[str]:
@@ -170,14 +181,28 @@ def _defects(
         f"accuracy of {np.mean(actual == answered):.4f} is the share of that class and shows no "
         "skill."
     )
-    if constant(actual):
-        yield "The test set holds one class only, so no model can show skill on it."
     if loss is not None and _contradicts(actual, loss, log_loss):
         yield (
             f"Its loss of {loss:.4g} and the log loss of its answers, {log_loss:.4g}, contradict "
             "each other: the weights learn and only the answers are constant. The likely cause is "
             "an output layer that is constant by construction, such as a softmax over one unit, "
             "which is 1 for every input, while Keras computes the loss from the logits."
+        )
+
+
+def _untrained(arm: str, actual: np.ndarray, answered: np.ndarray) -> Iterator[str]:
+    """Yields a sentence where the answers do not show that the model has learned anything."""
+    total = np.bincount(actual)
+    right = np.bincount(actual[answered == actual], minlength=len(total))[total > 0]
+    total = total[total > 0]
+    # Answers that do not depend on the image are right for 1 in `len(total)`, classes' mean.
+    bound, chance = rounded(skill.bound(right, total, confidence=_SKILLED)), 1 / len(total)
+    if bound <= chance < 1:
+        yield (
+            f"The {arm} has not shown that it learned anything: its balanced accuracy of "
+            f"{np.mean(right / total):.4f} is surely no more than above {bound:.4f} "
+            f"({_SKILLED:.0%} one-sided bound), and guessing gives {chance:.4f}. More epochs, more "
+            "labels or another learning rate may mend it."
         )
 
 

@@ -32,4 +32,5 @@ def read(root: Path) -> metrics.Outcome:
         # How many test images the source task has is not in git.
         test_images=dict.fromkeys(answered, len(actual)),
         confidence=settings.evaluate.confidence,
+        warnings=decided.warnings,
     )

@@ -34,8 +34,9 @@ def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
         table.add_row(label, *(cells.get(model, "") for model in record.scores))
     console.print(table)
     say(words.gain_sentence(record.comparison, confidence=outcome.confidence))
-    for difference in words.differences(outcome):
-        say(f"warning: not a fair comparison: {difference}", "bold yellow")
+    unfair = [f"not a fair comparison: {line}" for line in words.differences(outcome)]
+    for warning in [*unfair, *outcome.warnings]:
+        say(f"warning: {warning}", "bold yellow")
     console.print()
     say(words.verdict_sentence(record.comparison), "bold")
     say(outcome.reason)

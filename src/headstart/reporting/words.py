@@ -22,7 +22,7 @@ _MEANINGS = {
     BASELINE_BETTER: "training from scratch beats transfer on this target task.",
     EQUIVALENT: "if the accuracies differ, then by less than the margin.",
     NO_DIFFERENCE: "the test answers do not tell the two models apart.",
-    INVALID: "at least one model is broken, so its accuracy proves nothing.",
+    INVALID: "a model is broken or has not learned, so the accuracies prove nothing.",
 }
 _LARGE = ((1e15, "quadrillion"), (1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
