@@ -67,9 +67,9 @@ def fit(
     Raises:
         UserError: The loss became NaN or infinite; says at which epoch and what to lower.
     """
-    # Made here, since a graph that makes variables is traced twice.
+    # Their variables are made here, since a graph that makes some is traced twice.
     model.optimizer.build(model.trainable_variables)
-    model.test_step((valid.images[:1], valid.labels[:1]))
+    model.compute_metrics(None, valid.labels[:1], np.zeros((1, model.output_shape[-1]), "f4"))
     train_epoch = _pass_over(train, model, model.train_step, batch_size)
     validate = _pass_over(valid, model, model.test_step, batch_size)
     history: History = []
