@@ -323,3 +323,16 @@ def test_plan_of_a_group_is_what_its_bench_trains(make: Any) -> None:
         assert set(order.ravel()) - {plan.EMPTY} <= set(
             bench.subset(group.seeds[0])[: group.training_labels]
         )
+
+
+def test_operations_of_a_group_hold_no_gradient_of_the_pixels(make: Any) -> None:
+    prepared = make(training=[{"epochs": 2}], arms=["baseline", "frozen"]).prepared
+    for group in prepared.groups:
+        layers = prepared.layers(group.network, group.question.target)
+        first, *hidden, head = (layer.flops for layer in layers if layer.parameters)
+        an_image = {
+            "baseline": 2 * (2 * first + 3 * (sum(hidden) + head)),
+            "frozen": first + sum(hidden) + 2 * 2 * head,
+        }
+        counted = prepared.cost(group).flops
+        assert counted == group.training_labels * an_image[group.row.arm]
