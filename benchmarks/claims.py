@@ -17,6 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from benchmarks import sittings
 from headstart.core import artefacts, runtime
 from headstart.params import reading, sections
+from headstart.params.networks import output_activation, output_units
 from headstart.params.strategies import HEAD_ALONE, STRATEGIES
 
 ROUNDS = 3
@@ -41,8 +42,8 @@ def ways() -> dict[str, Callable[[], Any]]:
         return fit.train_new(
             *parts,
             network=settings.network,
-            units=sections.output_units(count),
-            activation=sections.output_activation(count),
+            units=output_units(count),
+            activation=output_activation(count),
             settings=which,
             seed=settings.seed,
             task=task,
@@ -52,8 +53,8 @@ def ways() -> dict[str, Callable[[], Any]]:
     trained = networks.load(ROOT / "models/source.keras")
     count = len(classes["target"]["names"])
     head: dict[str, Any] = {
-        "units": sections.output_units(count),
-        "activation": sections.output_activation(count),
+        "units": output_units(count),
+        "activation": output_activation(count),
     }
 
     def grafted() -> Any:

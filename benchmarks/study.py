@@ -35,12 +35,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from benchmarks import sittings
 from headstart.core import runtime
 from headstart.data import raw_data, selection
-from headstart.params import reading, sections
-from headstart.study import parameters, prepare, ray, run, store
+from headstart.params import reading
+from headstart.params.networks import output_units
+from headstart.study import parameters, plan, prepare, ray, run, store
+from headstart.study.budget import Budget
 
 ROUNDS = 3
 # A third of the default grid's budgets and a tenth of its steps, all arms and seeds.
-PART = {"labels": (20, 200, "all"), "training": (parameters.Budget(steps=200),)}
+PART = {"labels": (20, 200, "all"), "training": (Budget(steps=200),)}
 MACHINES = (1, 2, 5, 10, 20, 50, 100)
 ENGINES = ("local", "ray")
 PACKAGES = ("numpy", "tensorflow", "keras", "ray")
@@ -159,8 +161,15 @@ def fresh(engine: run.Engine, **changes: Any) -> Iterator[run.Runner]:
     data = raw.drawn({name: rows[name] for name in ("train", "test")})
     prepared = prepare.prepare(grid, study.replicas, data)
     with tempfile.TemporaryDirectory() as folder:
-        kept = store.Store(Path(folder), store.common(data, threads=study.replicas.threads))
+        kept = store.Store(
+            Path(folder), store.common(data, instructions=study.replicas.instructions)
+        )
         yield run.Runner(prepared, kept, lambda _: None, engine)
+
+
+def packed(runner: run.Runner) -> list[plan.Group]:
+    """Returns what is trained together where nothing is there yet."""
+    return plan.packed(runner.prepared.groups, runner.prepared.replicas.group_size)
 
 
 def whole(engine: run.Engine) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def whole(engine: run.Engine) -> dict[str, Any]:
         return {
             "whole": time.monotonic() - began,
             "ready": ready,
-            "groups": len(runner.prepared.groups),
+            "groups": len(packed(runner)),
         }
 
 
@@ -191,7 +200,7 @@ def each_group(runner: run.Runner) -> dict[str, Any]:
     sources: dict[str, float] = {}
     runner.start()
     sent = 0
-    for group in runner.prepared.groups:
+    for group in packed(runner):
         source = group.source.name
         if group.strategy.from_source and source not in sources:
             began = time.monotonic()
@@ -225,7 +234,7 @@ def loop() -> dict[str, float]:
         source = fitted_source(runner, question, network)
         sources = time.monotonic() - began
         spent = 0.0
-        for group in runner.prepared.groups:
+        for group in packed(runner):
             by_steps = group.budget.steps is not None
             if group.seeds[0] or (by_steps and group.row.labels not in SAMPLED):
                 continue
@@ -241,7 +250,7 @@ def fitted_source(runner: run.Runner, question: Any, network: Any) -> Any:
     from headstart.learning import networks
 
     train = tasks.cut(runner.prepared.data.parts["train"], question.source)
-    units = sections.output_units(len(question.source.names))
+    units = output_units(len(question.source.names))
     model = networks.build(train.images.shape[1:], network, units=units, activation="softmax")
     settings = runner.prepared.grid.source_training
     compiled(model, settings.learning_rate)

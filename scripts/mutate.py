@@ -132,7 +132,7 @@ MUTATIONS = [
     Mutation(
         "newer instructions allowed",
         f"{LIBRARY}/core/runtime.py",
-        '        os.environ["ONEDNN_MAX_CPU_ISA"] = INSTRUCTIONS\n',
+        '        os.environ["ONEDNN_MAX_CPU_ISA"] = _CAP\n',
         "        pass\n",
         "tests/core/test_runtime.py::test_instructions_are_capped_whatever_the_environment_says",
     ),
@@ -491,14 +491,37 @@ MUTATIONS = [
         f"{LIBRARY}/study/store.py",
         '"libraries": libraries(),',
         '"libraries": {},',
-        "tests/study/test_run.py::test_kept_groups_are_known_by_the_machine_and_the_libraries",
+        "tests/study/test_run.py::test_kept_networks_are_known_by_the_machine_and_the_libraries",
     ),
     Mutation(
         "trainings kept without their seeds",
         f"{LIBRARY}/study/run.py",
-        '"seeds": group.seeds,\n                "source": self',
-        '"seeds": len(group.seeds),\n                "source": self',
-        "tests/study/test_run.py::test_kept_groups_are_known_by_all_that_acts_on_them",
+        '"seed": seed,\n                "source": self',
+        '"seed": 0,\n                "source": self',
+        "tests/study/test_run.py"
+        "::test_kept_networks_are_known_by_all_that_acts_on_them_and_by_nothing_else",
+    ),
+    Mutation(
+        "trainings kept under the size of their group",
+        f"{LIBRARY}/study/run.py",
+        '"kind": "cell",',
+        '"kind": ["cell", self.prepared.replicas.group_size],',
+        "tests/study/test_run.py"
+        "::test_kept_networks_are_known_by_all_that_acts_on_them_and_by_nothing_else",
+    ),
+    Mutation(
+        "whole rows trained again for one new seed",
+        f"{LIBRARY}/study/run.py",
+        "missing.append(group.of(lacking))",
+        "missing.append(group)",
+        "tests/study/test_run.py::test_what_is_added_is_trained_and_what_was_there_stays",
+    ),
+    Mutation(
+        "native bytes taken for those of any processor",
+        f"{LIBRARY}/core/runtime.py",
+        'return " ".join(_offered()) if instructions == NATIVE else _CAP',
+        "return instructions if instructions == NATIVE else _CAP",
+        "tests/study/test_run.py::test_kept_networks_are_known_by_the_machine_and_the_libraries",
     ),
 ]
 

@@ -11,7 +11,8 @@ import numpy as np
 from headstart import tracking
 from headstart.core import artefacts, runtime
 from headstart.core.errors import located, reported, warn
-from headstart.params import reading, sections
+from headstart.params import reading
+from headstart.params.networks import output_activation, output_units
 
 
 def main() -> None:
@@ -44,8 +45,8 @@ def main() -> None:
             train,
             valid,
             network=settings.network,
-            units=sections.output_units(classes),
-            activation=sections.output_activation(classes),
+            units=output_units(classes),
+            activation=output_activation(classes),
             settings=settings.source_training,
             seed=settings.seed,
             task="source",

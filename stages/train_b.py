@@ -10,7 +10,8 @@ import _checkout  # noqa: F401
 from headstart import tracking
 from headstart.core import artefacts, runtime
 from headstart.core.errors import located, reported
-from headstart.params import reading, sections
+from headstart.params import reading
+from headstart.params.networks import output_activation, output_units
 
 
 def main() -> None:
@@ -26,8 +27,8 @@ def main() -> None:
             train,
             valid,
             network=settings.network,
-            units=sections.output_units(classes),
-            activation=sections.output_activation(classes, settings.train_b.output_activation),
+            units=output_units(classes),
+            activation=output_activation(classes, settings.train_b.output_activation),
             settings=settings.baseline_training,
             seed=settings.seed,
             task="target",

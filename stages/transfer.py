@@ -11,7 +11,8 @@ import _checkout  # noqa: F401
 from headstart import tracking
 from headstart.core import artefacts, runtime
 from headstart.core.errors import located, reported
-from headstart.params import reading, sections
+from headstart.params import reading
+from headstart.params.networks import output_activation, output_units
 
 
 def main() -> None:
@@ -30,8 +31,8 @@ def main() -> None:
             valid,
             source=networks.load(Path("models/source.keras")) if strategy.from_source else None,
             network=settings.network if settings.source_training.from_ is None else None,
-            units=sections.output_units(classes),
-            activation=sections.output_activation(classes),
+            units=output_units(classes),
+            activation=output_activation(classes),
             settings=settings.transfer_training,
             strategy=strategy,
             frozen_fraction=settings.transfer.frozen_fraction,

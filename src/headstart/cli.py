@@ -143,6 +143,10 @@ def check(
         report.problems += damaged
     _tell(report.lines)
     _heed(report)
+    if (root / stage.PARAMETERS).is_file() and report.shape:
+        from headstart.study import native
+
+        typer.echo(native.savings(parameters.load(root / stage.PARAMETERS), report.shape))
     typer.echo("nothing stands in the way of `headstart run`")
 
 

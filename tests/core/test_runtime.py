@@ -1,9 +1,13 @@
 """Starting up: quick, quiet, and with everything fixed that changes a result."""
 
+import os
 import subprocess
 import sys
 
+import pytest
 from projects import ROOT, clean_environment
+
+from headstart.core import runtime
 
 PROGRAM = """
 from headstart.core import runtime
@@ -78,3 +82,17 @@ except errors.UserError as error:
     print(error)
 """
     assert "start with headstart in a new process" in started(program).stdout
+
+
+def test_native_instructions_lift_the_cap_and_leave_other_flags(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    runtime._cap(runtime.AVX2)
+    if runtime._CAP:
+        assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+        assert os.environ["XLA_FLAGS"].endswith("=false --xla_cpu_max_isa=AVX2")
+        runtime._cap(runtime.NATIVE)
+        assert "ONEDNN_MAX_CPU_ISA" not in os.environ
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=false"

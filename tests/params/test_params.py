@@ -160,9 +160,9 @@ def test_override_acts_on_its_arm_alone(tmp_path: Path) -> None:
 
 
 def test_output_follows_the_number_of_classes() -> None:
-    assert (sections.output_units(2), sections.output_activation(2)) == (1, "sigmoid")
-    assert (sections.output_units(3), sections.output_activation(3)) == (3, "softmax")
-    assert sections.output_activation(2, "softmax") == "softmax"
+    assert (networks.output_units(2), networks.output_activation(2)) == (1, "sigmoid")
+    assert (networks.output_units(3), networks.output_activation(3)) == (3, "softmax")
+    assert networks.output_activation(2, "softmax") == "softmax"
 
 
 def test_gradual_with_another_learning_rate_is_a_difference_of_the_arms(tmp_path: Path) -> None:

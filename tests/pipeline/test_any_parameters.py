@@ -16,6 +16,7 @@ from headstart.core.parts import Part
 from headstart.data import raw_data, splits, tasks
 from headstart.judging import answers, scores, verdict
 from headstart.params import reading, sections
+from headstart.params.networks import output_activation, output_units
 
 NUMBERS = st.integers(0, 9)
 RATES = st.sampled_from([0.0001, 0.001, 0.01, 0.1])
@@ -137,8 +138,8 @@ def run(chosen: sections.Params) -> str:
         data["source", "train"],
         data["source", "valid"],
         network=chosen.network,
-        units=sections.output_units(len(both[0].names)),
-        activation=sections.output_activation(len(both[0].names)),
+        units=output_units(len(both[0].names)),
+        activation=output_activation(len(both[0].names)),
         settings=chosen.source_training,
         seed=chosen.seed,
         task="source",
@@ -146,7 +147,7 @@ def run(chosen: sections.Params) -> str:
     )
     classes = len(both[1].names)
     common: dict[str, Any] = {
-        "units": sections.output_units(classes),
+        "units": output_units(classes),
         "seed": chosen.seed,
         "on_epoch": lambda row: None,
         "network": chosen.network,
@@ -154,7 +155,7 @@ def run(chosen: sections.Params) -> str:
     baseline, _ = fit.train_new(
         data["target", "train"],
         data["target", "valid"],
-        activation=sections.output_activation(classes, chosen.train_b.output_activation),
+        activation=output_activation(classes, chosen.train_b.output_activation),
         settings=chosen.baseline_training,
         task="target",
         **common,
@@ -164,7 +165,7 @@ def run(chosen: sections.Params) -> str:
         data["target", "train"],
         data["target", "valid"],
         source=source if strategy.from_source else None,
-        activation=sections.output_activation(classes),
+        activation=output_activation(classes),
         settings=chosen.transfer_training,
         strategy=strategy,
         frozen_fraction=chosen.transfer.frozen_fraction,

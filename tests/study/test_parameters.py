@@ -64,6 +64,15 @@ def test_nonsense_is_refused_with_its_key(key: Any, value: Any, said: Any) -> No
     assert "study/params.yaml" in str(caught.value)
 
 
+def test_instructions_are_avx2_or_native() -> None:
+    text = FILE.read_text()
+    assert parameters.parse(text, "p").replicas.instructions == "avx2"
+    native = text.replace("instructions: avx2", "instructions: native")
+    assert parameters.parse(native, "p").replicas.instructions == "native"
+    with pytest.raises(UserError, match=r"replicas\.instructions: .*avx2"):
+        parameters.parse(text.replace("instructions: avx2", "instructions: sse"), "p")
+
+
 def test_missing_key_is_named() -> None:
     values = yaml.safe_load(FILE.read_text())
     del values["grid"]["seeds"]
@@ -83,7 +92,7 @@ def test_budgets_that_the_data_cannot_fill_are_refused(grid: Any, said: Any) -> 
     settings = parameters.parse(edited(**grid), "study/params.yaml").grid
     asked = plan.questions(settings, NAMES, {})
     with pytest.raises(UserError) as caught:
-        list(plan.groups(settings, asked, available={"sandal_shirt": 5125}, group_size=10))
+        list(plan.groups(settings, asked, available={"sandal_shirt": 5125}))
     assert said in str(caught.value)
 
 

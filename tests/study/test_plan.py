@@ -1,3 +1,4 @@
+import itertools
 import math
 import pathlib
 from typing import Any
@@ -10,6 +11,7 @@ from headstart.core.parts import Part
 from headstart.data import catalogue
 from headstart.params.strategies import STRATEGIES
 from headstart.study import parameters, plan
+from headstart.study.budget import Budget
 
 FILE = pathlib.Path(__file__).parents[2] / "study/params.yaml"
 NAMES = catalogue.FASHION_MNIST.classes
@@ -17,7 +19,7 @@ LABELS = np.array([0] * 30 + [1] * 20 + [2] * 7)
 
 
 def budget(**amount: Any) -> Any:
-    return parameters.Budget.model_validate(amount)
+    return Budget.model_validate(amount)
 
 
 def grid(**changes: Any) -> Any:
@@ -111,16 +113,27 @@ def test_shift_of_zero_leaves_the_images_alone() -> None:
     assert plan.shifted(part, shift=0, task="t", name="test") is part
 
 
-def test_groups_of_fewer_seeds_are_the_first_groups_of_more() -> None:
-    def names(seeds: Any) -> Any:
-        settings = grid(seeds=seeds)
-        asked = plan.questions(settings, NAMES, {})
-        found = plan.groups(settings, asked, available={"sandal_shirt": 5125}, group_size=10)
-        return {group.name for group in found}
+def groups(**changes: Any) -> Any:
+    settings = grid(**changes)
+    asked = plan.questions(settings, NAMES, {})
+    return list(plan.groups(settings, asked, available={"sandal_shirt": 5125}))
 
-    assert len(names(20)) == 180
-    assert names(10) < names(20)
-    assert names(13) == names(20)
+
+@pytest.mark.parametrize("size", [1, 7, 10, 64])
+def test_packed_groups_hold_every_network_once_and_no_more_than_their_size(size: int) -> None:
+    made = plan.packed(groups(), size)
+    assert max(len(group.seeds) for group in made) == min(size, 20)
+    networks = [(group.row, seed) for group in made for seed in group.seeds]
+    assert len(networks) == len(set(networks)) == 1800
+    # Features of some seeds are made once: seeds do not take turns.
+    chunks = [group.seeds for group in made]
+    assert sum(one != other for one, other in itertools.pairwise(chunks)) == len(set(chunks)) - 1
+
+
+def test_groups_are_named_by_the_seeds_that_they_hold() -> None:
+    group = groups()[0]
+    assert group.name.endswith("/seeds=0-19")
+    assert group.of([2, 3, 7]).name.endswith("/seeds=2,3,7")
 
 
 def test_searched_rates_cost_every_budget_the_same_share_of_its_labels() -> None:

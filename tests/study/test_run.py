@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from projects import edit_params
 from studies import data, digests, prepared, study, write_parameters
 
+from headstart.core import runtime
 from headstart.core.code import hash_of
 from headstart.core.errors import UserError
 from headstart.study import cells, export, outputs, plan, run, store
@@ -27,37 +30,78 @@ ROOT = Path(__file__).resolve().parents[2]
 def make(raw: Any, tmp_path: Any) -> Any:
     """Makes a runner of a small grid; its store is the test's own."""
 
-    def runner(folder: Any = tmp_path / "kept", said: Any = None, **grid: Any) -> Any:
+    def runner(
+        folder: Any = tmp_path / "kept", said: Any = None, replicas: Any = (), **grid: Any
+    ) -> Any:
         said = [] if said is None else said
-        return run.Runner(prepared(raw, **grid), store.Store(folder, {}), said.append, run.local)
+        ready = prepared(raw, replicas, **grid)
+        return run.Runner(ready, store.Store(folder, {}), said.append, run.local)
 
     return runner
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The networks that a test trains, source networks too: what of, and seed."""
+    names: list[tuple[str, int]] = []
+    real, real_sources = cells.train, cells.train_sources
+
+    def train(bench: Any, group: Any) -> Any:
+        names.extend((group.row.name, seed) for seed in group.seeds)
+        return real(bench, group)
+
+    def train_sources(group: Any, *others: Any) -> Any:
+        names.extend((f"source of {group.question.name}", seed) for seed in group.seeds)
+        return real_sources(group, *others)
+
+    monkeypatch.setattr(cells, "train", train)
+    monkeypatch.setattr(cells, "train_sources", train_sources)
+    return names
+
+
+def files(runner: Any) -> dict[str, tuple[bytes, int]]:
+    """What is kept, and when it was written."""
+    return {
+        file.name: (file.read_bytes(), file.stat().st_mtime_ns)
+        for file in runner.store.folder.rglob("*.npz")
+    }
 
 
 def answers(found: Any) -> Any:
     return {one.row: one.answers for one in found}
 
 
-def test_more_seeds_and_budgets_later_train_only_what_is_new_and_give_the_same(
-    make: Any, tmp_path: Any, monkeypatch: Any
+SMALL: dict[str, Any] = {
+    "arms": ["baseline", "frozen"], "labels": [10, 40], "seeds": 10, "training": [{"steps": 20}]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "new", "sources"),
+    [
+        ({"seeds": 20}, 40, 10),
+        ({"seeds": 11}, 4, 1),
+        ({"labels": [10, 20, 40]}, 20, 0),
+        ({"arms": ["baseline", "frozen", "gradual"]}, 20, 0),
+    ],
+)
+def test_what_is_added_is_trained_and_what_was_there_stays(
+    make: Any, trained: Any, tmp_path: Any, change: Any, new: int, sources: int
 ) -> None:
-    trained: list[str] = []
-    real = cells.train
-
-    def train(bench: Any, group: Any) -> Any:
-        trained.append(group.name)
-        return real(bench, group)
-
-    monkeypatch.setattr(cells, "train", train)
-    grid = {"arms": ["baseline", "frozen"], "training": [{"steps": 20}]}
-    small = make(seeds=2, labels=[10, 40], **grid).run()
-    assert len(trained) == 4
-    grown = answers(make(**grid).run())
-    assert len(trained) == len(set(trained)) == 12
-    whole = answers(make(folder=tmp_path / "other", **grid).run())
-    assert grown.keys() == whole.keys()
-    assert all((grown[row] == whole[row]).all() for row in whole)
-    assert all((one.answers == whole[one.row][:2]).all() for one in small)
+    small = make(**SMALL)
+    before = answers(small.run())
+    assert len(trained) == 40 + 10
+    kept = files(small)
+    assert len(kept) == 40 + 10
+    trained.clear()
+    grown = make(**SMALL | change).run()
+    assert len(trained) == len(set(trained)) == new + sources
+    assert sum(name.startswith("source") for name, _ in trained) == sources
+    assert kept.items() <= files(small).items()
+    whole = answers(make(folder=tmp_path / "other", **SMALL | change).run())
+    assert [one.row for one in grown] == list(whole)
+    assert all((one.answers == whole[one.row]).all() for one in grown)
+    assert all((one == whole[row][:10]).all() for row, one in before.items())
 
 
 def test_finished_study_trains_nothing(make: Any, monkeypatch: Any) -> None:
@@ -66,12 +110,19 @@ def test_finished_study_trains_nothing(make: Any, monkeypatch: Any) -> None:
     make(arms=["baseline"]).run()
 
 
-def test_damaged_group_is_trained_again(make: Any) -> None:
-    runner = make(arms=["baseline"], labels=[10])
+def test_damaged_network_is_trained_again(make: Any, trained: Any) -> None:
+    grid: dict[str, Any] = SMALL | {"labels": [10], "seeds": 3}
+    runner = make(**grid)
     before = answers(runner.run())
-    for file in runner.store.folder.rglob("*.npz"):
-        file.write_bytes(file.read_bytes()[:300])
-    after = answers(make(arms=["baseline"], labels=[10]).run())
+    first, second, third, *_ = sorted(runner.store.folder.rglob("*.npz"))
+    first.write_bytes(first.read_bytes()[:300])
+    second.write_bytes(b"")
+    content = bytearray(third.read_bytes())
+    content[150] ^= 1
+    third.write_bytes(content)
+    trained.clear()
+    after = answers(make(**grid).run())
+    assert len(trained) == len(set(trained)) <= 3
     assert all((before[row] == after[row]).all() for row in before)
 
 
@@ -88,13 +139,13 @@ def test_failing_group_is_named_the_rest_goes_on_and_is_kept(make: Any, monkeypa
     grid = {"arms": ["baseline", "frozen"], "training": [{"steps": 5}], "seeds": 2}
     with pytest.raises(UserError) as caught:
         make(said=said, **grid).run()
-    assert "1 of 6 groups are missing" in str(caught.value)
+    assert "1 of 7 groups are missing" in str(caught.value)
     assert "sandal_shirt/mlp/steps=5/labels=40/frozen" in str(caught.value)
     assert "the cat sat on it" in str(caught.value)
     monkeypatch.setattr(cells, "train", real)
     said.clear()
     assert len(make(said=said, **grid).run()) == 6
-    assert "12 trainings in 6 groups, 5 done already" in said[0]
+    assert said[0] == "12 trainings, 10 done already, 2 to do in 1 groups"
 
 
 def test_arms_share_what_they_must(make: Any) -> None:
@@ -139,29 +190,37 @@ def test_too_little_memory_is_refused_before_anything_trains(make: Any, monkeypa
         make()
 
 
-def test_kept_groups_are_known_by_all_that_acts_on_them(make: Any) -> None:
+def test_kept_networks_are_known_by_all_that_acts_on_them_and_by_nothing_else(make: Any) -> None:
     base = make()
+    keys = {key for group in base.prepared.groups for key in base.keys(group)}
+    assert len(keys) == base.prepared.cells, "by their seeds, too"
     group = base.prepared.groups[0]
-    keys = {base.key(other) for other in base.prepared.groups}
-    assert len(keys) == len(base.prepared.groups), "by their seeds, too"
-    keys = {base.key(group)}
+    keys = {*base.keys(group)[:1]}
     for change in ({"batch_size": 16}, {"optimizer": "adam"}, {"learning_rates": [0.02]}):
         other = make(**change)
-        keys.add(other.key(other.prepared.groups[0]))
-    keys.add(store.Store(Path(), {"threads": 3}).key({}))
-    keys.add(store.Store(Path(), {"threads": 4}).key({}))
-    assert len(keys) == 6
+        keys |= {*other.keys(other.prepared.groups[0])[:1]}
+    assert len(keys) == 4
+    for same in ({"seeds": 7}, {"replicas": {"group_size": 3, "threads": 1}}):
+        other = make(**same)
+        assert other.keys(other.prepared.groups[0])[:4] == base.keys(group)
 
 
-def test_kept_groups_are_known_by_the_machine_and_the_libraries(
-    raw: Path, monkeypatch: pytest.MonkeyPatch
+def test_kept_networks_are_known_by_the_machine_and_the_libraries(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = data(raw)
 
-    def key(threads: int = 2) -> str:
-        return store.Store(Path(), store.common(images, threads=threads)).key({})
+    def key(instructions: str = "avx2") -> str:
+        return store.Store(Path(), store.common(images, instructions=instructions)).key({})
 
-    keys = [key(), key(threads=3)]
+    keys = [key(), key("native")]
+    # Native bytes are another processor's as soon as it offers other instructions.
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime, "_PROCESSOR", tmp_path / "cpuinfo")
+        for flags in ("fma avx avx2", "fma avx avx2 avx512f amx_tile"):
+            (tmp_path / "cpuinfo").write_text(f"model name: AMD EPYC\nflags\t: sse {flags}\n")
+            assert key() == keys[0]
+            keys.append(key("native"))
     for module, name, value in (
         (importlib.metadata, "version", "0"),
         (platform, "machine", "arm64"),
@@ -277,7 +336,46 @@ def test_tables_begin_with_the_columns_of_the_issue_and_agree_with_the_cells(
         if row["arm"] == "baseline":
             assert (row["gain"], row["wins"]) == ("0.0", "2.0")
     record = json.loads((tmp_path / "out/study.json").read_text())
-    assert record["cells"] == 72
+    assert (record["cells"], record["instructions"]) == (72, "avx2")
+
+
+def begin(folder: Path) -> subprocess.Popen[bytes]:
+    """The study's stage in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "stages/study.py", "grid"],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_who_trains_together_on_how_many_threads_changes_no_byte_and_trains_nothing(
+    raw: Path, tmp_path: Path
+) -> None:
+    ways = {"pairs": {"group_size": 2, "threads": 2}, "all": {"group_size": 3, "threads": 1}}
+    for name, how in ways.items():
+        (tmp_path / name / "data/raw").mkdir(parents=True)
+        (tmp_path / name / "data/raw/fashion_mnist").symlink_to(raw)
+        write_parameters(tmp_path / name, seeds=3, labels=[10, "all"], training=[{"steps": 20}])
+        edit_params(
+            tmp_path / name / "study/params.yaml",
+            {f"replicas.{key}": str(value) for key, value in how.items()},
+        )
+    processes = [begin(tmp_path / name) for name in ways]
+    assert [process.wait() for process in processes] == [0, 0]
+
+    def kept(name: str) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in (tmp_path / name).rglob("*.npz")}
+
+    # Answers and source networks alike, under the same keys.
+    assert kept("pairs") == kept("all")
+    assert len(kept("all")) == 3 * (2 * 5 + 1)
+    tables = [digests(tmp_path / name / "metrics/study/grid") for name in ways]
+    assert tables[0] == tables[1]
+    times = [file.stat().st_mtime_ns for file in (tmp_path / "all").rglob("*.npz")]
+    shutil.copy(tmp_path / "pairs/study/params.yaml", tmp_path / "all/study/params.yaml")
+    assert begin(tmp_path / "all").wait() == 0
+    assert times == [file.stat().st_mtime_ns for file in (tmp_path / "all").rglob("*.npz")]
 
 
 def test_killed_study_goes_on_and_ends_with_the_same_bytes(raw: Any, tmp_path: Any) -> None:
@@ -288,26 +386,17 @@ def test_killed_study_goes_on_and_ends_with_the_same_bytes(raw: Any, tmp_path: A
         (tmp_path / name / "data/raw").mkdir(parents=True)
         (tmp_path / name / "data/raw/fashion_mnist").symlink_to(raw)
         write_parameters(tmp_path / name, **small)
-
-    def begin(name: Any) -> Any:
-        return subprocess.Popen(
-            [sys.executable, ROOT / "stages/study.py", "grid"],
-            cwd=tmp_path / name,
-            env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"},
-            stdout=subprocess.DEVNULL,
-        )
-
     kept = tmp_path / "killed/.headstart/study"
-    for finished in (1, 4):
-        process = begin("killed")
+    for finished in (2, 8):
+        process = begin(tmp_path / "killed")
         while process.poll() is None and len(list(kept.rglob("*.npz"))) < finished:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
     # Killed in the middle, with time to spare before the last group on a quick machine.
-    assert 4 <= len(list(kept.rglob("*.npz"))) < 10
+    assert 8 <= len(list(kept.rglob("*.npz"))) < 18
     for name in ("killed", "whole"):
-        assert begin(name).wait() == 0
+        assert begin(tmp_path / name).wait() == 0
     assert digests(tmp_path / "killed/metrics/study/grid") == digests(
         tmp_path / "whole/metrics/study/grid"
     )

@@ -37,7 +37,7 @@ def main() -> None:
         workers = [nodes.add_node(num_cpus=2, **small) for _ in range(2)]
         study = parameters.parse(asked.study.read_text(), str(asked.study))
         prepared = prepare.prepare(study.grid, study.replicas, data(asked.raw))
-        kept = store.Store(asked.folder / "kept", store.common(prepared.data, threads=2))
+        kept = store.Store(asked.folder / "kept", store.common(prepared.data, instructions="avx2"))
 
         def engine(runner: Any, groups: Any) -> Any:
             for number, one in enumerate(ray.outcomes(runner, groups)):

@@ -46,10 +46,11 @@ def data(folder: Path, **dataset: Any) -> raw_data.Raw:
     return raw.drawn({name: rows[name] for name in ("train", "test")})
 
 
-def prepared(folder: Path, **grid: Any) -> prepare.Prepared:
-    """A small grid on those images."""
+def prepared(folder: Path, replicas: Any = (), **grid: Any) -> prepare.Prepared:
+    """A small grid on those images, trained together as `replicas` says."""
     made = study(**grid)
-    return prepare.prepare(made.grid, made.replicas, data(folder))
+    how = made.replicas.model_copy(update=dict(replicas))
+    return prepare.prepare(made.grid, how, data(folder))
 
 
 def write_parameters(root: Path, dataset: Mapping[str, str] | None = None, **grid: Any) -> None:

@@ -22,11 +22,12 @@ from headstart.core.parts import Part
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a path beside `path` to write to, and renames it into place when all went well.
 
     The name keeps the suffix of `path`, since Keras and NumPy choose the format by it.
-    A failure leaves what was at `path` as it was and nothing beside it.
+    A failure leaves what was at `path` as it was and nothing beside it. With `durable` the bytes
+    are on the disk before the name is: a power cut leaves the old file or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
@@ -34,8 +35,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         part.touch()
         yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

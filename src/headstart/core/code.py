@@ -7,7 +7,7 @@ keeps its trainings under it, and a project of `headstart init` knows by it of a
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -52,11 +52,11 @@ def file_of(name: str, library: Path = LIBRARY) -> Path | None:
     return None
 
 
-def reached(*scripts: Path, library: Path = LIBRARY) -> set[str]:
+def reached(*scripts: Path, library: Path = LIBRARY, idle: Container[str] = ()) -> set[str]:
     """Returns the library's files that scripts import, directly or through others, and that act.
 
     Paths are relative to `library`, with `/`. What stands in CANNOT_ACT is left out; of a folder
-    there, what only it imports too.
+    there, and of the files in `idle`, what only they import too.
     """
     found: set[str] = set()
     ahead = [name for script in scripts for name in imported(script)]
@@ -65,7 +65,7 @@ def reached(*scripts: Path, library: Path = LIBRARY) -> set[str]:
         if file is None:
             continue
         path = file.relative_to(library).as_posix()
-        if path not in found and path.split("/")[0] not in CANNOT_ACT:
+        if path not in found and path not in idle and path.split("/")[0] not in CANNOT_ACT:
             found.add(path)
             ahead += imported(file)
     # A package's own file is run with each of its modules; ours hold words alone.

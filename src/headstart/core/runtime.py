@@ -8,6 +8,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError
@@ -15,10 +16,14 @@ from headstart.core.errors import UserError
 # Values change with the number of threads and with oneDNN: both are part of the result.
 _INTRA_OP_THREADS = 2
 _INTER_OP_THREADS = 1
-INSTRUCTIONS = "AVX2" if platform.machine() in ("x86_64", "AMD64") else ""
-"""The newest instructions that kernels use: wider ones round differently. Empty: not x86-64."""
+AVX2, NATIVE = "avx2", "native"
+"""Kernels held to what every processor has, or all that this one offers."""
 
-_XLA_CAP = f"--xla_cpu_max_isa={INSTRUCTIONS}"
+_CAP = "AVX2" if platform.machine() in ("x86_64", "AMD64") else ""
+"""The newest instructions that kernels use: wider ones round differently. Empty: not x86-64."""
+_XLA_CAP = f"--xla_cpu_max_isa={_CAP}"
+_PROCESSOR = Path("/proc/cpuinfo")
+_WIDER = ("avx512", "avx10", "amx")
 # Keras and TensorFlow import these where they are installed, for wrappers, drawings and sparse data
 # that nothing here uses: a third of their start-up.
 _OPTIONAL_TO_KERAS = ("matplotlib", "pandas", "scipy", "sklearn")
@@ -76,17 +81,43 @@ def _quiet_start() -> Iterator[None]:
             os.close(stderr)
 
 
-def _cap() -> None:
-    """Keeps oneDNN and XLA from instructions that not every processor has.
+def _cap(instructions: str) -> None:
+    """Keeps oneDNN and XLA from instructions that not every processor has, or lets them.
 
     Both look when they compute for the first time. The last of XLA's flags counts, so that a
     user's other flags stay.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if INSTRUCTIONS:
-        os.environ["ONEDNN_MAX_CPU_ISA"] = INSTRUCTIONS
-        if not flags.endswith(_XLA_CAP):
-            os.environ["XLA_FLAGS"] = f"{flags} {_XLA_CAP}".strip()
+    if not _CAP:
+        return
+    flags = os.environ.get("XLA_FLAGS", "").removesuffix(_XLA_CAP)
+    if instructions == NATIVE:
+        os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+        os.environ["XLA_FLAGS"] = flags.strip()
+    else:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = _CAP
+        os.environ["XLA_FLAGS"] = f"{flags.strip()} {_XLA_CAP}".strip()
+
+
+def kernels(instructions: str) -> str:
+    """Returns what decides which kernels compute: the cap, or all that this processor offers.
+
+    Flags, since processors of one model name differ in them.
+    """
+    return " ".join(_offered()) if instructions == NATIVE else _CAP
+
+
+def beyond_avx2() -> tuple[str, ...]:
+    """Returns this processor's instructions that the cap keeps kernels from."""
+    return tuple(flag for flag in _offered() if flag.startswith(_WIDER)) if _CAP else ()
+
+
+def _offered() -> tuple[str, ...]:
+    """Returns the instructions for vectors and matrices; outside Linux the processor's name."""
+    if not _PROCESSOR.is_file():
+        return (platform.processor(),)
+    lines = _PROCESSOR.read_text(encoding="utf-8").splitlines()
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return tuple(sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma"))))
 
 
 def _binary_cross_entropy(tf: Any) -> Any:
@@ -115,6 +146,7 @@ def fix(
     *,
     intra_op_threads: int = _INTRA_OP_THREADS,
     inter_op_threads: int = _INTER_OP_THREADS,
+    instructions: str = AVX2,
 ) -> None:
     """Imports TensorFlow and Keras with seeds, threads, kernels and instructions fixed.
 
@@ -123,13 +155,15 @@ def fix(
     Args:
         seed: Seeds Python, NumPy, TensorFlow and Keras, for any draw that has no name of its own.
         intra_op_threads, inter_op_threads: Within an operation, and operations side by side.
+        instructions: AVX2, or NATIVE for all that this processor offers, whose bytes do not
+            travel.
 
     Raises:
         UserError: TensorFlow has computed with other threads before, and chosen its kernels.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    _cap()
+    _cap(instructions)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quick_imports(without=_OPTIONAL_TO_KERAS), _quiet_start():
         import keras
@@ -149,6 +183,6 @@ def fix(
     keras.utils.set_random_seed(seed)
 
 
-def fix_for_replicas(threads: int) -> None:
+def fix_for_replicas(threads: int, instructions: str) -> None:
     """Imports TensorFlow as `fix` does, for networks side by side, one a thread."""
-    fix(0, intra_op_threads=1, inter_op_threads=threads)
+    fix(0, intra_op_threads=1, inter_op_threads=threads, instructions=instructions)

@@ -164,3 +164,15 @@ def labels(networks: Sequence[Network]) -> tuple[str, ...]:
         else f"{width}_{network.activation}"
         for kind, width, network in zip(kinds, widths, networks, strict=True)
     )  # fmt: skip
+
+
+def output_units(classes: int) -> int:
+    """Returns the units of the head: one for two classes, as in the notebook, else one a class."""
+    return 1 if classes == 2 else classes
+
+
+def output_activation(classes: int, asked: str = "auto") -> str:
+    """Returns the output activation: `asked`, or what fits the number of classes."""
+    if asked != "auto":
+        return asked
+    return "sigmoid" if classes == 2 else "softmax"

@@ -26,7 +26,7 @@ from headstart.params.fields import (
     own_path,
     sources,
 )
-from headstart.params.networks import Network
+from headstart.params.networks import Network, output_activation
 from headstart.params.strategies import STRATEGIES, Strategy
 
 
@@ -196,18 +196,6 @@ class Params(Section):
             baseline[key] = baseline["learning_rate"]
             transfer[key] = self.transfer.unfrozen_learning_rate
         return baseline, transfer
-
-
-def output_units(classes: int) -> int:
-    """Returns the units of the head: one for two classes, as in the notebook, else one a class."""
-    return 1 if classes == 2 else classes
-
-
-def output_activation(classes: int, asked: str = "auto") -> str:
-    """Returns the output activation: `asked`, or what fits the number of classes."""
-    if asked != "auto":
-        return asked
-    return "sigmoid" if classes == 2 else "softmax"
 
 
 def acting(stage: str, params: Params) -> dict[str, Any]:

@@ -31,11 +31,12 @@ _STAGES_WITH_TENSORFLOW = 4
 
 @dataclass
 class Report:
-    """What there is to say: facts, warnings, and what stops a run."""
+    """What there is to say: facts, warnings, and what stops a run; and the shape of an image."""
 
     lines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
 
     def attempt(
         self, function: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs
@@ -66,6 +67,7 @@ def check(root: Path) -> Report:
     data = report.attempt(_data, root, settings, report)
     if data is None:
         return report
+    report.shape = data.shape
     both = report.attempt(selection.source_and_target, settings.tasks, data.classes, data.aliases)
     drawn = report.attempt(selection.draw, settings.dataset, data.labels)
     if both is None or drawn is None:
@@ -172,7 +174,7 @@ def _trainings(
         report.problems.append(f"{adopted}: there is no such file (source_training.from)")
     layers: dict[str, list[networks.Layer]] = {"source": [], "baseline": [], "transfer": []}
     for name in ["baseline"] if adopted else layers:
-        units = sections.output_units(classes[name])
+        units = networks.output_units(classes[name])
         built = report.attempt(networks.layers, settings.network, shape, units=units)
         if built is None:
             return

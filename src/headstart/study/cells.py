@@ -13,11 +13,11 @@ from headstart.data import tasks
 from headstart.data.raw_data import Raw, normalise
 from headstart.judging.answers import answered_classes
 from headstart.learning import networks, replicas
-from headstart.params import sections
-from headstart.params.networks import Network
+from headstart.params.networks import Network, output_activation, output_units
 from headstart.params.strategies import HEAD_ALONE, Phase
 from headstart.study import plan, subspace
-from headstart.study.parameters import Budget, Grid
+from headstart.study.budget import Budget
+from headstart.study.parameters import Grid
 from headstart.transfer import graft
 
 Weights = replicas.Weights
@@ -142,7 +142,7 @@ class Bench:
         """Returns what the top layers see of train and test, (replicas, images, ...), made once."""
         key = group.seeds, group.strategy.from_source, layers
         if key not in self._features:
-            # Groups come seeds by seeds: older features are not asked for again.
+            # Groups come seeds by seeds: older features are hardly asked for again.
             for other in [other for other in self._features if other[0] != group.seeds]:
                 del self._features[other]
             below, stacked = self.frozen_part(layers), self.weights(group)[: _top(layers).start]
@@ -297,7 +297,7 @@ def train_sources(
 
 
 def weights_of(kept: Mapping[str, np.ndarray]) -> Weights:
-    """Returns the stacked weights of what `train_sources` returned."""
+    """Returns the weights in what `train_sources` returned, of all its networks or of one."""
     return [kept[name] for name in sorted(kept)]
 
 
@@ -306,8 +306,8 @@ def _model(network: Network, shape: tuple[int, ...], task: tasks.Task) -> Any:
     return networks.build(
         shape,
         network,
-        units=sections.output_units(classes),
-        activation=sections.output_activation(classes),
+        units=output_units(classes),
+        activation=output_activation(classes),
     )
 
 

@@ -31,7 +31,6 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     group, seed = find(runner.prepared, name)
     runner.start()
     bench = runner.bench(group)
-    place = group.seeds.index(seed)
     parts = {}
     for which in ("train", "test"):
         cut = plan.shifted(
@@ -53,22 +52,22 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     }
     weights = enumerate(bench.weights(group))
     arrays: dict[str, Any] = {
-        **{f"weight_{number:02}": weight[place] for number, weight in weights},
+        **{f"weight_{number:02}": weight[0] for number, weight in weights},
         "subset": bench.subset(seed)[: group.training_labels],
         "validation": bench.validating(group, seed),
         "order": bench.order(group, seed),
         **parts,
     }
-    kept = runner.store.read(runner.key(group))
+    kept = runner.store.read(*runner.keys(group))
     if kept is not None:
-        arrays["answers"] = kept["answers"][place]
+        arrays["answers"] = kept["answers"]
     arrays["about"] = np.array(json.dumps(about))
     with artefacts.replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
 def find(prepared: Prepared, name: str) -> tuple[plan.Group, int]:
-    """Returns the group that holds the cell of this name, and its seed.
+    """Returns the cell of this name as a group of one, and its seed.
 
     Where learning rates are searched, the group with the first of them.
 
@@ -77,8 +76,8 @@ def find(prepared: Prepared, name: str) -> tuple[plan.Group, int]:
     """
     for group in prepared.groups:
         for seed in group.seeds:
-            if seed < prepared.grid.seeds and name == f"{group.row.name}/seed={seed}":
-                return group, seed
+            if name == f"{group.row.name}/seed={seed}":
+                return group.of([seed]), seed
     example = prepared.groups[0].row.name
     raise UserError(
         f"{name}: the grid has no such cell; cells are named like {example}/seed=0, "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.core import artefacts
+from headstart.core import artefacts, runtime
 from headstart.params.strategies import BASELINE
 from headstart.reporting import render, study_figures, study_tables, style
 from headstart.reporting.study_tables import CellRow, DerivedRow, SummaryRow, VerdictRow
@@ -24,10 +24,16 @@ TITLES = {
 
 
 def write(
-    folder: Path, cells: Sequence[cells_table.Cells], grid: Grid, settings: Statistics
+    folder: Path,
+    cells: Sequence[cells_table.Cells],
+    grid: Grid,
+    settings: Statistics,
+    *,
+    instructions: str = runtime.AVX2,
 ) -> list[str]:
     """Writes everything that the cells have to say into `folder`; returns the plain answer.
 
+    `instructions` are those that the networks were trained with, for the record.
     Files: cells.csv, summary.csv, verdicts.csv, derived.csv, study.json, *.png.
     """
     curves = cells_table.curves(cells)
@@ -39,6 +45,7 @@ def write(
         "answer": answer,
         **derived_table.record(summary, derived),
         "coverage_on_resampled_cells": derived_table.coverage(curves, settings),
+        "instructions": instructions,
     }
     study_tables.write(folder / "cells.csv", CellRow, cells_table.cell_rows(cells))
     study_tables.write(folder / "summary.csv", SummaryRow, summary)

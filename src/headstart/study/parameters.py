@@ -19,13 +19,13 @@ from headstart.params.fields import (
 from headstart.params.networks import Network
 from headstart.params.sections import TrainingSettings
 from headstart.params.strategies import ARMS, BASELINE
+from headstart.study.budget import Budget
 
 ALL = "all"
 ALL_PAIRS = "all_pairs"
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 _MOST_SEEDS = 10_000
-_MOST_STEPS = 10_000_000
 _MOST_REPLICAS = 1024
 
 Arm = Annotated[str, PlainValidator(lambda name: fields.known(name, ARMS))]
@@ -77,32 +77,12 @@ def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
-class Budget(Section):
-    """How long a network trains: `epochs` over its labels, or a fixed number of `steps`."""
-
-    epochs: Annotated[Whole, Field(ge=1, le=_MOST_STEPS)] | None = None
-    steps: Annotated[Whole, Field(ge=1, le=_MOST_STEPS)] | None = None
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("needs either epochs or steps")
-        return self
-
-    @property
-    def amount(self) -> int:
-        """The number of epochs or steps."""
-        return self.epochs or self.steps or 0
-
-    def __str__(self) -> str:
-        return f"epochs={self.epochs}" if self.epochs else f"steps={self.steps}"
-
-
 class Replicas(Section):
-    """What fixes the bytes of a training besides its plan: who trains together, on how much."""
+    """How networks are trained: how many together, on how much, with which instructions."""
 
     group_size: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
     threads: Annotated[Whole, Field(ge=1, le=_MOST_REPLICAS)]
+    instructions: Literal["avx2", "native"]
 
 
 class Statistics(Section):

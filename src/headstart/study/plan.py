@@ -5,8 +5,9 @@ Every draw is keyed by seed, task and name, so that any part of the plan can be 
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from headstart.data.tasks import Task, source_and_target
 from headstart.params.networks import Network
 from headstart.params.networks import labels as labels_of
 from headstart.params.strategies import ARMS, Phase, Strategy
-from headstart.study.parameters import ALL, ALL_PAIRS, Budget, Grid
+from headstart.study.budget import Budget
+from headstart.study.parameters import ALL, ALL_PAIRS, Grid
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
 _SHIFT_SEED = 0
@@ -60,42 +62,59 @@ class Row:
 
 
 @dataclass(frozen=True)
-class SourceGroup:
-    """Source networks that are trained together: one source task and network, some seeds."""
+class _Seeds:
+    """Some networks that differ in their seed alone, and may be trained together.
+
+    Who trains together acts on no byte, so that any part of a group may train alone.
+    """
+
+    seeds: tuple[int, ...]
+
+    def of(self, seeds: Iterable[int]) -> Self:
+        """Returns the same with other seeds."""
+        return replace(self, seeds=tuple(seeds))
+
+    def split(self, size: int) -> Iterator[Self]:
+        """Yields groups of at most `size` of the seeds."""
+        for start in range(0, len(self.seeds), size):
+            yield self.of(self.seeds[start : start + size])
+
+    @property
+    def _seeds(self) -> str:
+        first, last = self.seeds[0], self.seeds[-1]
+        whole = self.seeds == tuple(range(first, last + 1))
+        return f"seeds={first}-{last}" if whole else f"seeds={','.join(map(str, self.seeds))}"
+
+
+@dataclass(frozen=True)
+class SourceGroup(_Seeds):
+    """Source networks: one source task and network, some seeds."""
 
     question: Question
     network: Network
     label: str = field(compare=False)
-    seeds: tuple[int, ...]
 
     @property
     def name(self) -> str:
         """What progress and errors call it."""
-        return f"source of {self.question.name}/{self.label}/seeds={self.seeds[0]}-{self.seeds[-1]}"
+        return f"source of {self.question.name}/{self.label}/{self._seeds}"
 
 
 @dataclass(frozen=True)
-class Group:
-    """Networks of one shape that are trained together: one row of the grid, some seeds.
-
-    `seeds` has always the same length: a grid that asks for fewer seeds than whole groups
-    hold has the last group trained whole, so that a group's bytes depend on nothing else and
-    the seeds are there already when somebody asks for more.
-    """
+class Group(_Seeds):
+    """Networks of one row of the grid, some seeds."""
 
     row: Row
     question: Question
     network: Network
     budget: Budget
     learning_rate: float
-    seeds: tuple[int, ...]
     validation_labels: int
 
     @property
     def name(self) -> str:
         """What progress and errors call it."""
-        seeds = f"seeds={self.seeds[0]}-{self.seeds[-1]}"
-        return f"{self.row.name}/learning_rate={self.learning_rate:g}/{seeds}"
+        return f"{self.row.name}/learning_rate={self.learning_rate:g}/{self._seeds}"
 
     @property
     def strategy(self) -> Strategy:
@@ -110,7 +129,10 @@ class Group:
     @property
     def source(self) -> SourceGroup:
         """The source networks that the group's transferred arms start from."""
-        return SourceGroup(self.question, self.network, self.row.network, self.seeds)
+        return SourceGroup(self.seeds, self.question, self.network, self.row.network)
+
+
+Work = Group | SourceGroup
 
 
 def questions(
@@ -258,27 +280,15 @@ def shifted(part: Part, *, shift: int, task: str, name: str) -> Part:
     return Part(images, part.labels)
 
 
-def seed_groups(count: int, size: int) -> Iterator[tuple[int, ...]]:
-    """Yields the seeds 0, 1, ... in groups of `size`, the last one whole too."""
-    for start in range(0, count, size):
-        yield tuple(range(start, start + size))
-
-
 def groups(
-    grid: Grid,
-    asked: Sequence[Question],
-    *,
-    available: Mapping[str, int],
-    group_size: int,
+    grid: Grid, asked: Sequence[Question], *, available: Mapping[str, int]
 ) -> Iterator[Group]:
-    """Yields all groups of the grid, those that share a source or features one after another.
+    """Yields the rows of the grid with all seeds, one for each learning rate.
 
     `asked` comes from `questions`; `available` are the training images by the target task's name.
     """
     networks = list(zip(labels_of(grid.networks), grid.networks, strict=True))
-    for question, (label, network), chosen in itertools.product(
-        asked, networks, list(seed_groups(grid.seeds, group_size))
-    ):
+    for question, (label, network) in itertools.product(asked, networks):
         budgets = label_budgets(
             grid,
             available=available[question.name],
@@ -289,7 +299,23 @@ def groups(
             grid.arms, grid.training, budgets, grid.learning_rates
         ):
             row = Row(question.name, question.shift, label, str(budget), labels, arm)
-            yield Group(row, question, network, budget, rate, chosen, validation)
+            seeds = tuple(range(grid.seeds))
+            yield Group(seeds, row, question, network, budget, rate, validation)
+
+
+def packed(missing: Iterable[Group], size: int) -> list[Group]:
+    """Returns groups of at most `size` seeds; those that share data follow one another.
+
+    That is what a bench holds: images, then features of some seeds, then spans of some labels.
+    """
+    pieces = [piece for group in missing for piece in group.split(size)]
+    benches = list(dict.fromkeys((piece.question, piece.network) for piece in pieces))
+
+    def shared(piece: Group) -> tuple[int, tuple[int, ...], int]:
+        bench = benches.index((piece.question, piece.network))
+        return bench, piece.seeds, piece.training_labels
+
+    return sorted(pieces, key=shared)
 
 
 def trains_in_span(network: Network, optimizer: str, *, images: int, pixels: int) -> bool:

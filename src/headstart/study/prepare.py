@@ -15,7 +15,6 @@ from headstart.judging.cost import Work
 from headstart.learning import memory
 from headstart.learning.calls import in_sequence
 from headstart.params import networks
-from headstart.params.sections import output_units
 from headstart.params.strategies import ALL_LAYERS, Phase
 from headstart.study import plan
 from headstart.study.parameters import Grid, Replicas
@@ -45,7 +44,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A grid that has passed all checks: its data and all its groups.
+    """A grid that has passed all checks: its data, and its rows with all seeds as groups.
 
     `data` holds the raw images (uint8) of the parts `train` and `test`.
     """
@@ -59,8 +58,7 @@ class Prepared:
     @property
     def cells(self) -> int:
         """The number of trainings that were asked for."""
-        rows = {group.row for group in self.groups}
-        return len(rows) * self.grid.seeds * len(self.grid.learning_rates)
+        return sum(len(group.seeds) for group in self.groups)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -71,7 +69,7 @@ class Prepared:
         self, network: networks.Network, task: Task, shape: tuple[int, ...] | None = None
     ) -> list[networks.Layer]:
         """Returns the layers of a network for a task, on images of `shape`, else the data's."""
-        units = output_units(len(task.names))
+        units = networks.output_units(len(task.names))
         return networks.layers(network, shape or self.image_shape, units=units)
 
     def work(self, group: plan.Group, *, in_span: bool = False) -> Work:
@@ -90,8 +88,8 @@ class Prepared:
             in_steps=group.budget.steps is not None,
         )
 
-    def source_work(self, group: plan.Group) -> Work:
-        """Returns the training of the source network that `group` starts from."""
+    def source_work(self, group: plan.SourceGroup) -> Work:
+        """Returns the training of a source network."""
         training, source = self.grid.source_training, group.question.source
         return Work(
             calls=in_sequence(self.layers(group.network, source)),
@@ -110,7 +108,7 @@ class Prepared:
             updates=work.updates,
             flops=work.flops,
             flops_as_notebook=work.flops_as_notebook,
-            source_flops=self.source_work(group).flops if group.strategy.from_source else 0,
+            source_flops=self.source_work(group.source).flops if group.strategy.from_source else 0,
         )
 
 
@@ -135,9 +133,7 @@ def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
                 tasks.check_classes(Part(labels, labels), task, where=f"{question.name} {name}")
                 if task is question.target and name == "train":
                     available[question.name] = len(labels)
-    groups = tuple(
-        plan.groups(grid, questions, available=available, group_size=replicas.group_size)
-    )
+    groups = tuple(plan.groups(grid, questions, available=available))
     prepared = Prepared(grid, replicas, data, questions, groups)
     needed, free = peak_memory(prepared), psutil.virtual_memory().available
     if needed > free:

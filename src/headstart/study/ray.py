@@ -80,15 +80,19 @@ def connect() -> Any:
 
 
 def outcomes(
-    runner: "Runner", groups: Sequence[plan.Group]
-) -> "Iterator[tuple[plan.Group, Arrays | Exception]]":
+    runner: "Runner", works: Sequence[plan.Work]
+) -> "Iterator[tuple[plan.Work, Arrays | Exception]]":
     """Trains groups on the cluster and gives each with its arrays, or why it failed, as it ends.
 
-    Source networks are trained first, once each, kept in the runner's store, and handed on.
+    A group waits for the source networks among `works` that it starts from; the runner has kept
+    them when it asks for more.
     """
+    if not works:
+        return
     ray = connect()
-    _check_room(ray, runner.prepared.replicas.threads)
-    remote = ray.remote(num_cpus=runner.prepared.replicas.threads, max_retries=_RETRIES)
+    replicas = runner.prepared.replicas
+    _check_room(ray, replicas.threads)
+    remote = ray.remote(num_cpus=replicas.threads, max_retries=_RETRIES)
     train_group, train_sources = remote(_train_group), remote(_train_sources)
     # The machine's own memory holds it for all of its workers.
     study = ray.put(
@@ -99,51 +103,56 @@ def outcomes(
             libraries=runner.store.common["libraries"],
         )
     )
-    running: dict[Any, plan.Group | plan.SourceGroup] = {}
-    waiting: dict[plan.SourceGroup, list[plan.Group]] = {}
-    given: dict[plan.SourceGroup, Any] = {}
+    running: dict[Any, plan.Work] = {}
+    given: dict[plan.SourceGroup | None, Any] = {}
     machines = {runner.store.common["machine"]}
+    awaited = {
+        key for work in works if isinstance(work, plan.SourceGroup) for key in runner.keys(work)
+    }
+    waiting = [(work, set(_needs(runner, work))) for work in works]
 
-    def begin(group: plan.Group, sources: Any = None) -> None:
-        running[train_group.remote(study, group, sources)] = group
+    def begin(work: plan.Work) -> None:
+        if isinstance(work, plan.SourceGroup):
+            running[train_sources.remote(study, work)] = work
+            return
+        source = work.source if work.strategy.from_source else None
+        if source and source not in given:
+            given[source] = ray.put(runner.sources(source))
+        running[train_group.remote(study, work, given.get(source))] = work
 
-    # Sources first: most of the work waits for them.
-    for source in dict.fromkeys(group.source for group in groups if group.strategy.from_source):
-        kept = runner.store.read(runner.source_key(source))
-        if kept is not None:
-            given[source] = ray.put(kept)
-        else:
-            waiting[source] = []
-            running[train_sources.remote(study, source)] = source
-    for group in groups:
-        if not group.strategy.from_source:
-            begin(group)
-        elif group.source in given:
-            begin(group, given[group.source])
-        else:
-            waiting[group.source].append(group)
-    while running:
+    while waiting or running:
+        ready = [work for work, needs in waiting if not needs & awaited]
+        waiting = [(work, needs) for work, needs in waiting if needs & awaited]
+        for work in ready:
+            try:
+                begin(work)
+            except Exception as error:  # Its source network's, told again.
+                yield work, error
+        if not running:
+            continue
         (done,), _ = ray.wait(list(running), num_returns=1)
         work = running.pop(done)
-        stopped = [work] if isinstance(work, plan.Group) else waiting.pop(work)
         try:
             arrays, machine = ray.get(done)
         except Exception as error:
-            yield from ((group, _cause(error)) for group in stopped)
-            continue
-        if machine not in machines:
-            machines.add(machine)
-            runner.say(
-                f"a worker's machine is of another kind ({machine}): last digits may differ from "
-                "those that this machine would get"
-            )
-        if isinstance(work, plan.Group):
+            yield work, _cause(error)
+        else:
+            if machine not in machines:
+                machines.add(machine)
+                runner.say(
+                    f"a worker's machine is of another kind ({machine}): last digits may differ "
+                    "from those that this machine would get"
+                )
             yield work, arrays
-            continue
-        runner.store.keep(runner.source_key(work), arrays)
-        sources = ray.put(arrays)
-        for group in stopped:
-            begin(group, sources)
+        if isinstance(work, plan.SourceGroup):
+            awaited -= set(runner.keys(work))
+
+
+def _needs(runner: "Runner", work: plan.Work) -> list[str]:
+    """Returns the keys of the source networks that a group starts from."""
+    if isinstance(work, plan.Group) and work.strategy.from_source:
+        return runner.keys(work.source)
+    return []
 
 
 def _check_answers(address: str) -> None:
@@ -181,7 +190,9 @@ _bench: "tuple[str, Bench] | None" = None
 _given: "dict[plan.SourceGroup, Weights]" = {}
 
 
-def _train_group(study: Study, group: plan.Group, sources: "Arrays | None") -> "tuple[Arrays, str]":
+def _train_group(
+    study: Study, group: plan.Group, sources: "Weights | None"
+) -> "tuple[Arrays, str]":
     global _bench
     _begin(study)
     from headstart.study import cells
@@ -195,7 +206,7 @@ def _train_group(study: Study, group: plan.Group, sources: "Arrays | None") -> "
         _bench = study.name, own
     _given.clear()
     if sources is not None:
-        _given[group.source] = cells.weights_of(sources)
+        _given[group.source] = sources
     return cells.train(_bench[1], group), store.machine()
 
 
@@ -224,7 +235,7 @@ def _begin(study: Study) -> None:
                 f"{platform.node()}: its {name} are not the driver's ({', '.join(differing)}); "
                 "install the same headstart, from the same requirements.lock, on every machine"
             )
-    _start(study.prepared.replicas.threads)
+    _start(study.prepared.replicas.threads, study.prepared.replicas.instructions)
 
 
 _start = functools.cache(runtime.fix_for_replicas)

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,26 +21,28 @@ _SECONDS_BETWEEN = 5.0
 
 Say = Callable[[str], None]
 Arrays = dict[str, np.ndarray]
-# Trains groups in any order and gives each with its arrays, or with why it failed, as it ends.
-Engine = Callable[["Runner", Sequence[plan.Group]], Iterator[tuple[plan.Group, Arrays | Exception]]]
+_Work = TypeVar("_Work", plan.Group, plan.SourceGroup)
+# Trains groups in any order and gives each with its arrays, a place on the first axis for every
+# seed, or with why it failed, as it ends. Source networks come first, and are kept by then.
+Engine = Callable[["Runner", Sequence[plan.Work]], Iterator[tuple[plan.Work, Arrays | Exception]]]
 
 
 def local(
-    runner: "Runner", groups: Sequence[plan.Group]
-) -> Iterator[tuple[plan.Group, Arrays | Exception]]:
+    runner: "Runner", works: Sequence[plan.Work]
+) -> Iterator[tuple[plan.Work, Arrays | Exception]]:
     """The engine of this process: one group after another."""
-    if groups:
+    if works:
         runner.start()
-    for group in groups:
+    for work in works:
         try:
-            yield group, runner.train(group)
+            yield work, runner.train(work)
         except Exception as error:
-            yield group, error
+            yield work, error
 
 
 @dataclasses.dataclass
 class Runner:
-    """Trains the groups of a prepared grid, where `engine` does, and keeps what is finished."""
+    """Trains the networks of a prepared grid, where `engine` does, and keeps each on its own."""
 
     prepared: prepare.Prepared
     store: store.Store
@@ -48,7 +50,7 @@ class Runner:
     engine: Engine
     _bench: "Bench | None" = None
     _failed_sources: dict[str, Exception] = dataclasses.field(default_factory=dict)
-    _last_sources: "tuple[str, Weights] | None" = None
+    _last_sources: "tuple[list[str], Weights] | None" = None
 
     def run(self) -> list[Cells]:
         """Trains what is not there yet and returns all cells.
@@ -56,45 +58,47 @@ class Runner:
         Raises:
             UserError: Some groups failed; the others are done and kept.
         """
-        groups = self.prepared.groups
-        kept = {
-            group.name: arrays
-            for group in groups
-            if (arrays := self.store.read(self.key(group))) is not None
-        }
-        missing = [group for group in groups if group.name not in kept]
+        kept, missing = self._kept(self.prepared.groups)
+        works: list[plan.Work] = [
+            *self._missing_sources(missing),
+            *plan.packed(missing, self.prepared.replicas.group_size),
+        ]
         self.say(
-            f"{self.prepared.cells} trainings in {len(groups)} groups, {len(kept)} done already"
+            f"{self.prepared.cells} trainings, {len(kept)} done already, "
+            f"{self.prepared.cells - len(kept)} to do in {len(works)} groups"
         )
         failures: dict[str, Exception] = {}
-        progress = _Progress(self.say, self._efforts(missing))
-        for group, outcome in self.engine(self, missing):
+        progress = _Progress(self.say, {work.name: self._effort(work) for work in works})
+        for work, outcome in self.engine(self, works):
             if isinstance(outcome, Exception):
                 # Told at once when it is new; all are listed at the end.
                 if str(outcome) not in map(str, failures.values()):
-                    self.say(f"failed: {group.name}: {_in_a_line(outcome)}")
-                failures[group.name] = outcome
+                    self.say(f"failed: {work.name}: {_in_a_line(outcome)}")
+                failures[work.name] = outcome
+                if isinstance(work, plan.SourceGroup):
+                    self._failed_sources |= dict.fromkeys(self.keys(work), outcome)
             else:
-                self.store.keep(self.key(group), outcome)
-                kept[group.name] = outcome
-            progress.advance(group.name)
+                kept |= self.keep(work, outcome)
+            progress.advance(work.name)
         if failures:
             listed = [f"{name}: {_in_a_line(error)}" for name, error in failures.items()]
             raise UserError(
-                f"{len(failures)} of {len(groups)} groups are missing, the others are done and "
+                f"{len(failures)} of {len(works)} groups are missing, the others are done and "
                 "kept; mend the cause and run the command again:\n  " + "\n  ".join(listed)
             )
-        return collect(self.prepared, kept)
+        return self._collected(kept)
 
     def start(self) -> None:
         """Makes TensorFlow ready; comes before the first training in this process."""
-        runtime.fix_for_replicas(self._threads)
+        runtime.fix_for_replicas(self._threads, self.prepared.replicas.instructions)
 
-    def train(self, group: plan.Group) -> Arrays:
-        """Trains one group, and its source networks where they are not there yet."""
+    def train(self, work: plan.Work) -> Arrays:
+        """Trains one group, and source networks that it starts from and are not there yet."""
         from headstart.study import cells
 
-        return cells.train(self.bench(group), group)
+        if isinstance(work, plan.Group):
+            return cells.train(self.bench(work), work)
+        return cells.train_sources(work, self.prepared.data, self.prepared.grid, self._threads)
 
     def bench(self, group: plan.Group) -> "Bench":
         """Returns what groups of one question and network share; only the last one is held."""
@@ -111,36 +115,71 @@ class Runner:
         """Returns the stacked weights of source networks, trained once and kept."""
         from headstart.study import cells
 
-        key = self.source_key(group)
-        if self._last_sources is not None and self._last_sources[0] == key:
-            return list(self._last_sources[1])
-        if key in self._failed_sources:
-            raise self._failed_sources[key]
-        kept = self.store.read(key)
-        if kept is None:
-            began = time.monotonic()
-            try:
-                kept = cells.train_sources(
-                    group, self.prepared.data, self.prepared.grid, self._threads
-                )
-            except Exception as error:
-                self._failed_sources[key] = error
-                raise
-            self.say(f"{group.name}: trained in {time.monotonic() - began:.1f} s")
-            self.store.keep(key, kept)
-        self._last_sources = key, cells.weights_of(kept)
+        keys = self.keys(group)
+        if self._last_sources is None or self._last_sources[0] != keys:
+            for key in keys:
+                if key in self._failed_sources:
+                    raise self._failed_sources[key]
+            kept, missing = self._kept([group])
+            for work in missing:
+                kept |= self.keep(work, self.train(work))
+            each = [cells.weights_of(kept[key]) for key in keys]
+            self._last_sources = keys, [np.stack(same) for same in zip(*each, strict=True)]
         return list(self._last_sources[1])
+
+    def keep(self, work: plan.Work, arrays: Arrays) -> dict[str, Arrays]:
+        """Keeps every network of a trained group; returns them by their keys."""
+        kept = {
+            key: {name: stacked[place] for name, stacked in arrays.items()}
+            for place, key in enumerate(self.keys(work))
+        }
+        for key, own in kept.items():
+            self.store.keep(key, own)
+        return kept
+
+    def _kept(self, groups: Sequence[_Work]) -> tuple[dict[str, Arrays], list[_Work]]:
+        """Returns the networks of groups that are there, by key, and the groups without them."""
+        kept, missing = {}, []
+        for group in groups:
+            lacking = []
+            for seed, key in zip(group.seeds, self.keys(group), strict=True):
+                arrays = self.store.read(key)
+                if arrays is None:
+                    lacking.append(seed)
+                else:
+                    kept[key] = arrays
+            if lacking:
+                missing.append(group.of(lacking))
+        return kept, missing
+
+    def _missing_sources(self, groups: Sequence[plan.Group]) -> Iterator[plan.SourceGroup]:
+        """Yields the source networks that groups start from and that are not there yet."""
+        wanted: dict[str, plan.SourceGroup] = {}
+        for group in groups:
+            if group.strategy.from_source:
+                for one in group.source.split(1):
+                    wanted.setdefault(self.keys(one)[0], one)
+        seeds: dict[plan.SourceGroup, list[int]] = {}
+        for one in self._kept(list(wanted.values()))[1]:
+            seeds.setdefault(one.of(()), []).extend(one.seeds)
+        for group_of_none, missing in seeds.items():
+            yield from group_of_none.of(missing).split(self.prepared.replicas.group_size)
 
     @property
     def _threads(self) -> int:
         return self.prepared.replicas.threads
 
-    def key(self, group: plan.Group) -> str:
-        """Returns the key under which a group is kept: everything that acts on its bytes."""
-        grid = self.prepared.grid
+    def keys(self, work: plan.Work) -> list[str]:
+        """Returns the key of every network of a group: all that acts on its bytes, and no more."""
+        if isinstance(work, plan.SourceGroup):
+            return [self._source_key(work, seed) for seed in work.seeds]
+        return [self._key(work, seed) for seed in work.seeds]
+
+    def _key(self, group: plan.Group, seed: int) -> str:
+        grid, source = self.prepared.grid, group.source
         return self.store.key(
             {
-                "kind": "cells",
+                "kind": "cell",
                 "task": [group.question.target.names, group.question.target.numbers],
                 "shift": group.question.shift,
                 "network": group.network,
@@ -151,69 +190,65 @@ class Runner:
                 "optimizer": grid.optimizer,
                 "batch_size": grid.batch_size,
                 "frozen_fraction": grid.frozen_fraction if group.strategy.two_phases else None,
-                "seeds": group.seeds,
-                "source": self.source_key(group.source) if group.strategy.from_source else None,
+                "seed": seed,
+                "source": self._source_key(source, seed) if group.strategy.from_source else None,
             }
         )
 
-    def source_key(self, group: plan.SourceGroup) -> str:
-        """Returns the key under which source networks are kept. The target's shift has no part."""
+    def _source_key(self, group: plan.SourceGroup, seed: int) -> str:
+        """Returns the key of a source network. The target's shift has no part in it."""
         return self.store.key(
             {
-                "kind": "sources",
+                "kind": "source",
                 "target": group.question.name,
                 "task": [group.question.source.names, group.question.source.numbers],
                 "network": group.network,
                 "training": self.prepared.grid.source_training,
-                "seeds": group.seeds,
+                "seed": seed,
             }
         )
 
-    def _efforts(self, groups: Sequence[plan.Group]) -> dict[str, float]:
-        """Returns how long groups take, relatively; the first that needs a source pays for it."""
-        efforts: dict[str, float] = {}
-        paid = set()
-        for group in groups:
-            effort = prepare.effort(self.prepared.work(group, in_span=True))
-            key = self.source_key(group.source)
-            if group.strategy.from_source and key not in paid and not self.store.holds(key):
-                paid.add(key)
-                effort += prepare.effort(self.prepared.source_work(group))
-            efforts[group.name] = len(group.seeds) * effort
-        return efforts
-
-
-def collect(prepared: prepare.Prepared, kept: Mapping[str, Arrays]) -> list[Cells]:
-    """Returns the rows of the grid from finished groups, by their names.
-
-    Where learning rates were searched, a seed has the one with the most right answers on the
-    labels that validate, the first of equals.
-    """
-    rows: dict[plan.Row, list[plan.Group]] = {}
-    for group in prepared.groups:
-        rows.setdefault(group.row, []).append(group)
-    rates, seeds = prepared.grid.learning_rates, np.arange(prepared.grid.seeds)
-
-    def by_rate(groups: Sequence[plan.Group], name: str) -> np.ndarray:
-        each = ([group for group in groups if group.learning_rate == rate] for rate in rates)
-        return np.stack([np.concatenate([kept[group.name][name] for group in own]) for own in each])
-
-    cells = []
-    for row, groups in rows.items():
-        _, actual = tasks.positions(prepared.data.parts["test"].labels, groups[0].question.target)
-        best = by_rate(groups, "validation_right")[:, seeds].argmax(axis=0)
-        cells.append(
-            Cells(
-                row=row,
-                answers=by_rate(groups, "answers")[best, seeds],
-                actual=actual,
-                finite=by_rate(groups, "finite")[best, seeds],
-                learning_rates=tuple(rates[place] for place in best),
-                validation_labels=groups[0].validation_labels,
-                cost=prepared.cost(groups[0]),
-            )
+    def _effort(self, work: plan.Work) -> float:
+        """Returns how long a group takes, relatively."""
+        return len(work.seeds) * prepare.effort(
+            self.prepared.work(work, in_span=True)
+            if isinstance(work, plan.Group)
+            else self.prepared.source_work(work)
         )
-    return cells
+
+    def _collected(self, kept: Mapping[str, Arrays]) -> list[Cells]:
+        """Returns the rows of the grid from finished networks, by their keys.
+
+        Where learning rates were searched, a seed has the one with the most right answers on the
+        labels that validate, the first of equals.
+        """
+        rows: dict[plan.Row, list[plan.Group]] = {}
+        for group in self.prepared.groups:
+            rows.setdefault(group.row, []).append(group)
+        rates = self.prepared.grid.learning_rates
+        seeds = np.arange(self.prepared.grid.seeds)
+        cells = []
+        for row, groups in rows.items():
+            each = [[kept[key] for key in self.keys(group)] for group in groups]
+            by_rate = {
+                name: np.stack([np.stack([arrays[name] for arrays in own]) for own in each])
+                for name in each[0][0]
+            }
+            labels = self.prepared.data.parts["test"].labels
+            _, actual = tasks.positions(labels, groups[0].question.target)
+            best = by_rate["validation_right"].argmax(axis=0)
+            cells.append(
+                Cells(
+                    row=row,
+                    answers=by_rate["answers"][best, seeds],
+                    actual=actual,
+                    finite=by_rate["finite"][best, seeds],
+                    learning_rates=tuple(rates[place] for place in best),
+                    validation_labels=groups[0].validation_labels,
+                    cost=self.prepared.cost(groups[0]),
+                )
+            )
+        return cells
 
 
 class _Progress:

@@ -26,7 +26,7 @@ def runner(section: str) -> tuple[run.Runner, parameters.Study]:
         prepared = prepare.prepare(getattr(study, section), study.replicas, data)
     kept = store.Store(
         store.project(Path.cwd()) / store.FOLDER,
-        store.common(data, threads=study.replicas.threads),
+        store.common(data, instructions=study.replicas.instructions),
     )
     engine = ray.outcomes if study.engine == "ray" else run.local
     return run.Runner(prepared, kept, _say, engine), study
@@ -36,7 +36,13 @@ def answer(section: str) -> None:
     """Trains what is missing of a section, writes its tables and pictures, prints the answer."""
     trains, study = runner(section)
     folder = METRICS / section
-    for line in outputs.write(folder, trains.run(), trains.prepared.grid, study.statistics):
+    for line in outputs.write(
+        folder,
+        trains.run(),
+        trains.prepared.grid,
+        study.statistics,
+        instructions=study.replicas.instructions,
+    ):
         print(line)
 
 

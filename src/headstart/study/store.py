@@ -1,4 +1,4 @@
-"""Finished groups on disk, under a key of all that fixes their bytes.
+"""Finished networks on disk, each under a key of all that fixes its bytes.
 
 A killed study goes on with them. They lie in an ignored folder under the project and not in
 a stage's outputs, which DVC deletes before it runs the stage.
@@ -28,8 +28,10 @@ CANNOT_ACT = {
     "data/idx.py": "the same",
     "learning/fit.py": "trains the pipeline's networks; replicas train the study's",
     "learning/pretrained.py": "cuts networks from elsewhere, for the pipeline",
+    "params/sections.py": "the pipeline's parameters; the study's values are in the keys",
+    "study/parameters.py": "types and refusals; the values are in the keys, one by one",
 }
-"""What trainings reach and their bytes do not depend on, with the reason."""
+"""What trainings reach and their bytes do not depend on, nor on what only it imports, and why."""
 
 # The libraries that compute; another version may round differently.
 _LIBRARIES = ("numpy", "tensorflow", "keras")
@@ -42,13 +44,16 @@ def project(root: Path) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """A folder of finished groups, made when one is kept; `common` fixes the bytes of all."""
+    """A folder of finished networks, a file each; `common` acts on the bytes of all.
+
+    A grid of 3600 networks is read in two seconds.
+    """
 
     folder: Path
     common: Mapping[str, Any]
 
     def key(self, about: Mapping[str, Any]) -> str:
-        """Returns the key of a group: the hash of `about` and what all groups have in common."""
+        """Returns the key of a network: the hash of `about` and what all have in common."""
         text = json.dumps({"about": about, "common": self.common}, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -58,24 +63,24 @@ class Store:
             with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 return {name: kept[name] for name in kept.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            # A damaged file is as good as none: the group is trained again.
+            # A damaged file is as good as none: the network is trained again.
             return None
-
-    def holds(self, key: str) -> bool:
-        """Tells whether something is kept under `key`, damaged or not."""
-        return self._path(key).is_file()
 
     def keep(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps `arrays` under `key`, whole or not at all."""
-        with artefacts.replacing(self._path(key)) as part, part.open("wb") as file:
+        # What a power cut damages is found by the checksums of the file, and trained again.
+        with artefacts.replacing(self._path(key), durable=False) as part, part.open("wb") as file:
             np.savez(file, **dict[str, Any](arrays))
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npz"
 
 
-def common(data: Raw, *, threads: int) -> dict[str, Any]:
-    """Returns what fixes the bytes of every group; `data` are the parts that train and test."""
+def common(data: Raw, *, instructions: str) -> dict[str, Any]:
+    """Returns what acts on the bytes of every network.
+
+    `data` are the parts that train and test, `instructions` as in `runtime.fix_for_replicas`.
+    """
     digest = hashlib.sha256(str(data.white).encode())
     for part in data.parts.values():
         for array in (part.images, part.labels):
@@ -85,18 +90,17 @@ def common(data: Raw, *, threads: int) -> dict[str, Any]:
         "data": digest.hexdigest(),
         "code": numeric_code(),
         "libraries": libraries(),
-        "threads": threads,
         # ARM has other last digits than x86-64; none is mixed in.
         "machine": machine(),
-        "instructions": runtime.INSTRUCTIONS,
+        "instructions": runtime.kernels(instructions),
     }
 
 
 def numeric_code() -> dict[str, str]:
     """Returns the hashes of the modules whose code decides what a training computes."""
     roots = {"study/cells.py", "core/runtime.py"}
-    reached = code.reached(*(code.LIBRARY / root for root in roots))
-    return code.hashes((reached | roots) - CANNOT_ACT.keys())
+    reached = code.reached(*(code.LIBRARY / root for root in roots), idle=CANNOT_ACT)
+    return code.hashes(reached | roots)
 
 
 def libraries() -> dict[str, str]:
