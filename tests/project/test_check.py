@@ -9,6 +9,7 @@ from images import blobs, save
 from own_projects import Own, new
 from projects import ROOT, edit_params
 
+from headstart.judging import power
 from headstart.project import check
 
 
@@ -99,6 +100,21 @@ def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> No
     assert "has images of 2 sizes" in "\n".join(check.check(project.root).problems)
     (project.root / "data/own/photos/a/large.png").write_text("no image")
     assert "large.png: is no PNG or JPEG" in "\n".join(check.check(project.root).problems)
+
+
+def test_what_the_test_images_can_show_is_told_beforehand(prepared: Own, tmp_path: Path) -> None:
+    project = Own(prepared.clone_to(tmp_path / "project").root)
+    images = len(np.load(project.root / "data/prepared/target/test_labels.npy"))
+    least = power.visible_difference(images, accuracy=0.9, alpha=0.05)
+    said = said_of(project)
+    assert f"{images} target test images: the least difference in accuracy" in said
+    assert f"{least:.3f} where the better model answers 0.9 right" in said
+    assert "`equivalent` (evaluate.margin 0.005) cannot be reached: it takes 328" in said
+    edit_params(project.root / "params.yaml", {"evaluate.margin": "0.1"})
+    most = power.most_discordant(images, alpha=0.05, margin=0.1)
+    assert f"can be reached: with at most {most} answers, evenly split" in said_of(project)
+    edit_params(project.root / "params.yaml", {"evaluate.margin": "0"})
+    assert "`equivalent`" not in said_of(project)
 
 
 def test_counts_are_unknown_before_the_images_are_there(tmp_path: Path) -> None:

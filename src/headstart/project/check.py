@@ -14,7 +14,7 @@ import numpy as np
 from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
 from headstart.data import catalogue, digits, own, selection, tasks
-from headstart.judging import cost
+from headstart.judging import cost, power
 from headstart.learning.calls import in_sequence
 from headstart.params import networks, reading, sections
 
@@ -27,6 +27,8 @@ _STAGE_SECONDS = 6.0
 _UPDATE_SECONDS = 0.0007
 _FLOPS_A_SECOND = 2e10
 _STAGES_WITH_TENSORFLOW = 4
+# Of the better model, for what can be seen of a difference: nobody knows it yet.
+_ACCURACIES = (0.99, 0.9, 0.7)
 
 
 @dataclass
@@ -86,6 +88,7 @@ def check(root: Path) -> Report:
             report.lines.append(f"{where}: {len(cut)} images ({shares or 'none'})")
             warned = report.attempt(tasks.check_classes, Part(cut, cut), task, where=where)
             report.warnings += warned or []
+    _test_images(images["target", "test"], settings.evaluate, report)
     source, target = (len(task.names) for task in both)
     classes = {"source": source, "baseline": target, "transfer": target}
     _trainings(settings, report, shape=data.shape, images=images, classes=classes, root=root)
@@ -158,6 +161,40 @@ def _data(root: Path, settings: sections.Params, report: Report) -> _Data:
     pixels = " x ".join(map(str, shape))
     report.lines.append(f"data: {chosen.name}, {total} images of {pixels}, {len(classes)} classes")
     return _Data(classes, aliases, labels, shape, counted)
+
+
+def _test_images(images: int, rules: sections.Evaluate, report: Report) -> None:
+    """Tells what the verdict can see with so many test images, before anything is trained."""
+    if not images:
+        return
+    seen = {
+        accuracy: power.visible_difference(images, accuracy=accuracy, alpha=rules.alpha)
+        for accuracy in _ACCURACIES
+    }
+    told = ", ".join(
+        f"{'none' if least is None else f'{least:.3f}'} where the better model answers "
+        f"{accuracy:g} right"
+        for accuracy, least in seen.items()
+    )
+    report.lines.append(
+        f"{images} target test images: the least difference in accuracy that the verdict sees in "
+        f"{power.POWER:.0%} of all cases: {told} (errors that fall independently)"
+    )
+    if not rules.margin or rules.alpha >= 0.5:
+        return
+    within = f"`equivalent` (evaluate.margin {rules.margin:g})"
+    most = power.most_discordant(images, alpha=rules.alpha, margin=rules.margin)
+    if most is None:
+        fewest = power.fewest_images(alpha=rules.alpha, margin=rules.margin)
+        report.lines.append(
+            f"{within} cannot be reached: it takes {fewest} test images or more, and models that "
+            "are right and wrong on the same ones"
+        )
+    else:
+        report.lines.append(
+            f"{within} can be reached: with at most {most} answers, evenly split, that one model "
+            "alone has right"
+        )
 
 
 def _trainings(
