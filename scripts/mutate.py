@@ -242,6 +242,13 @@ MUTATIONS = [
         "tests/learning/test_networks.py",
     ),
     Mutation(
+        "gradient of max pooling left to chance",
+        f"{LIBRARY}/learning/replicas.py",
+        "    if not flat:",
+        "    if False:",
+        "tests/learning/test_replicas.py::test_max_pooling_always_has_the_quick_gradient",
+    ),
+    Mutation(
         "arms that see different batches",
         f"{LIBRARY}/transfer/graft.py",
         'seed=seed, task="target")',

@@ -1,11 +1,14 @@
 """Replicas against Keras' own `fit`, on networks small enough to be quick."""
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from headstart.core import runtime
 from headstart.core.errors import UserError
 from headstart.params.networks import Cnn, Mlp
 
@@ -196,6 +199,26 @@ def test_bytes_depend_on_neither_group_nor_threads_nor_the_run(kind: Any) -> Non
         [weight[1:] for weight in weights], images, labels, orders[1:], learning_rates=rates[1:]
     )
     assert largest_difference([weight[1:] for weight in first], again) == 0
+
+
+@pytest.mark.skipif(not runtime.kernels(runtime.AVX2), reason="oneDNN is for x86-64")
+def test_max_pooling_always_has_the_quick_gradient(tmp_path: Path) -> None:
+    """TensorFlow's own is slow, and comes in by chance where a loop's step stands in the loop."""
+    import tensorflow as tf
+
+    model = network(CNN)
+    images, labels = data(model)
+    made = trainer(model)
+    # Each batch size is a graph of its own: a try of its own.
+    sizes = range(4, 9)
+    tf.profiler.experimental.start(str(tmp_path))
+    for batch in sizes:
+        order = epochs(1, labels=batch, batch=batch, seed=1)[None]
+        made.train(starts(model, 1), images, labels, order, learning_rates=np.array([0.02]))
+    tf.profiler.experimental.stop()
+    (trace,) = tmp_path.rglob("*.xplane.pb")
+    kernels = re.findall(rb":(\w*MaxPoolGrad)\b", trace.read_bytes())
+    assert set(kernels) == {b"_MklNativeMaxPoolGrad"}
 
 
 def test_nan_stays_in_its_replica() -> None:

@@ -210,6 +210,7 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
         keras.ops.binary_crossentropy if binary else keras.ops.sparse_categorical_crossentropy
     )
     weights = _weight_specs(model)
+    flat = all(len(weight.shape) <= 2 for weight in model.weights)
 
     def gradients(current: list[Any], images: Any, labels: Any, shares: Any) -> Any:
         with tf.GradientTape() as tape:
@@ -218,6 +219,15 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
             outputs, _ = model.stateless_call(current, [], images, training=True)
             loss = tf.reduce_sum(losses(labels, outputs) * shares)
         return tape.gradient(loss, current)
+
+    if not flat:
+        # TensorFlow puts oneDNN's gradient of max pooling, five times as quick as its own, only
+        # where it came upon the pooling before the gradient (`MaxpoolGradRewrite` in
+        # mkl_layout_pass.cc). Around a loop that is chance, another in every process; in a
+        # function of its own, which has no way back, it is certain.
+        gradients = tf.function(
+            gradients, autograph=False, experimental_attributes={"_noinline": True}
+        )
 
     def run(
         state: list[Any], images: Any, labels: Any, orders: Any, ends: Any, rate: Any
@@ -235,9 +245,8 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
 
         def body(number: Any, *state: Any) -> tuple[Any, ...]:
             place = number - ends[0]
-            # XLA needs slices of a size that it knows.
-            chosen = tf.reshape(tf.slice(filled, [place, 0], [1, batch]), [batch])
-            weight = tf.reshape(tf.slice(shares, [place, 0], [1, batch]), shape)
+            chosen = tf.gather(filled, place)
+            weight = tf.reshape(tf.gather(shares, place), shape)
             slopes = gradients(
                 list(state[:count]), tf.gather(images, chosen), tf.gather(answers, chosen), weight
             )
@@ -251,7 +260,6 @@ def _steps_graph(model: keras.Model, optimizer: str, batch: int) -> Callable[...
         return trained
 
     small = model.count_params() <= _SMALL_ENOUGH_FOR_XLA
-    flat = all(len(weight.shape) <= 2 for weight in model.weights)
     signature = [
         weights * (3 if optimizer == "adam" else 1),
         _image_spec(model),
