@@ -15,9 +15,11 @@ from headstart.core.errors import UserError, reported, warn
 from headstart.core.masking import masked
 from headstart.data import images as image_files
 from headstart.judging import metrics, verdict
+from headstart.params.strategies import BASELINE
 from headstart.project import dvc, dvc_plots, lock, outcome, same_bytes
-from headstart.reporting import terminal
+from headstart.reporting import study_tables, terminal
 from headstart.reporting.page import from_markdown
+from headstart.reporting.study_tables import SummaryRow
 from headstart.study import outputs, parameters, stage
 
 
@@ -303,6 +305,47 @@ def claims() -> None:
     settings, path = parameters.load(stage.PARAMETERS), Path("docs/claims.md")
     claims.write(path, stage.METRICS / "claims", settings.claims, settings.statistics)
     typer.echo(path)
+
+
+@study.command()
+def power(
+    gain: Annotated[
+        float, typer.Option(min=1e-6, max=1.0, help="In accuracy: 0.005 is half a point.")
+    ],
+    section: Section = "grid",
+) -> None:
+    """Say how many seeds show a gain with 80 % power, by arm and label budget.
+
+    By the spread over seeds that the committed study saw; in brackets corrected for all
+    comparisons of the same task, network and training budget.
+    """
+    from headstart.study import answer, power
+
+    settings = parameters.load(stage.PARAMETERS).statistics
+    summary = study_tables.read(stage.METRICS / section / "summary.csv", SummaryRow)
+    for setting, arms in power.seeds(summary, gain, settings).items():
+        labels = [str(budget) for budget in next(iter(arms.values()))]
+        rows = [("labels", *labels), *((arm, *own.values()) for arm, own in arms.items())]
+        typer.echo(f"{answer.place(setting)}: seeds for a gain of {100 * gain:g} points")
+        _tell(terminal.aligned(rows))
+
+
+@study.command()
+def saved(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.csv", help="Columns: labels, arm, accuracy or error, perhaps seed."
+        ),
+    ],
+    baseline: Annotated[str, typer.Option(help="The arm that others are held against.")] = BASELINE,
+    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of intervals.")] = 0.95,
+) -> None:
+    """Say how many labels each arm saves on learning curves of your own."""
+    from headstart.study import saved
+
+    table = saved.rows(file, baseline=baseline, confidence=confidence)
+    typer.echo("\n".join(terminal.aligned(table)))
 
 
 @study.command("publish")

@@ -1,9 +1,7 @@
 """Folders of one's own: the right arrays, or one message that names the culprit."""
 
-import dataclasses
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from own_data import PIXELS, gathered, refusal
 
 from headstart.core import artefacts
 from headstart.core.errors import UserError
-from headstart.data import own, raw_data, selection
+from headstart.data import own, raw_data
 
 
 def test_images_are_ordered_by_file_name_across_classes_then_by_class(tmp_path: Path) -> None:
@@ -27,18 +25,6 @@ def test_images_are_ordered_by_file_name_across_classes_then_by_class(tmp_path: 
     assert raw.parts["all"].labels.tolist() == [1, 0, 1, 0]
     np.testing.assert_array_equal(raw.parts["all"].images, PIXELS[[2, 1, 0, 3]])
     assert [raw.name("all", row) for row in range(4)] == [names[i] for i in (2, 1, 0, 3)]
-
-
-def test_files_of_images_are_those_at_their_rows_and_none_where_they_were_no_files(
-    photos: Path,
-) -> None:
-    raw = gathered(photos)
-    rows = np.array([5, 0, 20])
-    assert selection.files(raw, "all", rows) == [raw.name("all", row) for row in rows]
-    assert selection.files(dataclasses.replace(raw, folder=None), "all", rows) == []
-    np.savez(photos.parent / "mine.npz", images=PIXELS, labels=np.arange(40) % 2)
-    shutil.rmtree(raw.folder or "")
-    assert selection.files(gathered(photos.parent / "mine.npz"), "all", rows) == []
 
 
 def test_given_classes_number_the_folders(photos: Path) -> None:

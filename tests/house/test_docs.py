@@ -33,7 +33,7 @@ SAID = {
     "README.md": {"31 MB", "1 GB", "3.6 GB"},
     # What the code waits for, where it changes its way, and what a test holds it to.
     "docs/identity.md": {"3 seconds"},
-    "docs/study.md": {"0.7 times", "96 %"},
+    "docs/study.md": {"0.7 times", "6.5 %", "80 %", "95 %", "99 %"},
 }
 # Written by a command as a whole.
 GENERATED = ("docs/claims.md",)

@@ -1,18 +1,15 @@
 """metrics.json as a typed record."""
 
-import dataclasses
-import io
 import json
 from pathlib import Path
 
 import pytest
-from outcomes import RECORD, outcome
+from outcomes import RECORD
 from projects import ROOT
 from pydantic import ValidationError
 
 from headstart.core.errors import UserError
 from headstart.judging import metrics
-from headstart.reporting import terminal
 
 
 def test_committed_record_is_read_and_written_to_the_same_keys_in_the_same_order(
@@ -33,17 +30,6 @@ def test_what_a_record_leaves_out_is_unknown_and_what_it_adds_passed_over(tmp_pa
     record = metrics.read(path)
     assert record.source.accuracy is None
     assert record.cost.source.flops is None
-
-
-@pytest.mark.parametrize("name", ["first-run", "committed-run"])
-def test_records_of_old_commits_are_read_and_told(name: str) -> None:
-    record = metrics.read(ROOT / f"tests/tracking/fixtures/{name}/metrics/metrics.json")
-    assert record.comparison.log_loss_gain is None
-    assert record.baseline.brier is None
-    told = dataclasses.replace(outcome(), record=record)
-    page = io.StringIO()
-    terminal.summary(told, file=page)
-    assert f"Verdict: {record.comparison.verdict}: " in page.getvalue()
 
 
 @pytest.mark.parametrize(

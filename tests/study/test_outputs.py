@@ -1,6 +1,7 @@
 """The study's tables, page, claims and MLflow run, from cells made up here: nothing is trained."""
 
 import dataclasses
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,31 @@ import scipy.stats
 import yaml
 from labbooks import new_store
 from projects import ROOT
+from sklearn.metrics import recall_score
+from typer.testing import CliRunner
 
+from headstart.cli import app
 from headstart.core.errors import UserError
-from headstart.judging.verdict import BASELINE_BETTER, INVALID, TRANSFER_BETTER
+from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 from headstart.reporting import study_figures, study_tables, style
 from headstart.reporting.page import from_markdown
-from headstart.reporting.study_tables import CellRow, DerivedRow, SummaryRow, VerdictRow
-from headstart.study import cells_table, claims, derived_table, outputs, parameters
+from headstart.reporting.study_tables import AreaRow, CellRow, DerivedRow, SummaryRow, VerdictRow
+from headstart.study import (
+    answer,
+    cells_table,
+    claims,
+    derived_table,
+    outputs,
+    parameters,
+    power,
+    verdicts,
+)
+from headstart.study.curves import Estimate
 from headstart.study.plan import Row
 from headstart.study.prepare import Cost
 
 STUDY = parameters.load(ROOT / "study/params.yaml")
+RULES = STUDY.statistics
 SEEDS = 12
 # Share of right answers by arm and label budget.
 SHARES = {
@@ -30,6 +45,7 @@ SHARES = {
     "frozen": {10: 0.8, 100: 0.85, 1000: 0.86},
     "finetune": {10: 0.8, 100: 0.9, 1000: 0.95},
 }
+HALF = {arm: dict.fromkeys(shares, 0.5) for arm, shares in SHARES.items()}
 
 
 def made(
@@ -70,52 +86,117 @@ def written(tmp_path_factory: Any) -> Path:
         shutil.copy(ROOT / name, root / name)
     cells = made() + made(network="cnn") + made(shift=4) + made(network="cnn", shift=4)
     for section in ("grid", "claims"):
-        outputs.write(
-            root / "metrics/study" / section, cells, getattr(STUDY, section), STUDY.statistics
-        )
+        outputs.write(root / "metrics/study" / section, cells, getattr(STUDY, section), RULES)
     return root
 
 
+def tables(cells: Any) -> Any:
+    """Summary, areas and derived rows of made-up cells."""
+    curves = cells_table.curves(cells)
+    return (
+        cells_table.summary_rows(curves, RULES),
+        derived_table.area_rows(curves, RULES),
+        derived_table.derived_rows(curves, RULES),
+    )
+
+
+def told(cells: Any) -> list[str]:
+    curves = cells_table.curves(cells)
+    return answer.sentences(curves, derived_table.area_rows(curves, RULES), RULES)
+
+
 def test_verdicts_are_told_for_ranges_of_neighbouring_budgets() -> None:
-    curves = cells_table.curves(made())
-    summary = cells_table.summary_rows(curves, STUDY.statistics)
-    verdicts = derived_table.verdict_rows(curves, summary, STUDY.statistics)
-    frozen = [row for row in verdicts if row.arm == "frozen"]
+    summary, _, _ = tables(made())
+    verdict_rows = derived_table.verdict_rows(summary)
+    frozen = [row for row in verdict_rows if row.arm == "frozen"]
     assert [(row.from_labels, row.to_labels, row.verdict) for row in frozen] == [
         (10, 100, TRANSFER_BETTER),
         (1000, 1000, BASELINE_BETTER),
     ]
-    assert derived_table.verdict_sentence(frozen[0]).startswith(
-        "frozen, with 10 to 100 labels: transfer better, mean gain +0."
-    )
+    assert frozen[0].smallest_gain < frozen[0].largest_gain
 
 
-def test_arm_that_answers_one_class_in_half_of_its_seeds_is_an_invalid_comparison() -> None:
+def test_arm_that_answers_one_class_in_half_of_its_seeds_is_invalid() -> None:
     cells = made()
     cells[3].answers[: SEEDS // 2] = 1
-    curves = cells_table.curves(cells)
-    summary = cells_table.summary_rows(curves, STUDY.statistics)
+    summary, _, _ = tables(cells)
     row = next(row for row in summary if (row.arm, row.labels) == ("frozen", 10))
     assert row.degenerate == SEEDS // 2
     assert row.mean == pytest.approx(cells[3].accuracies.mean())
-    verdicts = derived_table.verdict_rows(curves, summary, STUDY.statistics)
-    assert verdicts[0].verdict == INVALID
+    assert row.verdict == verdicts.INVALID
 
 
-def test_holm_counts_the_arms_and_budgets_of_one_task_and_training_budget() -> None:
-    alone = cells_table.summary_rows(cells_table.curves(made()), STUDY.statistics)
-    both = cells_table.summary_rows(
-        cells_table.curves(made() + made(training="steps=9")), STUDY.statistics
+def test_untrained_arms_are_flagged_and_not_judged() -> None:
+    shares = {"baseline": {10: 0.5, 100: 0.8, 1000: 0.9}, "frozen": {10: 0.8, 100: 0.8, 1000: 0.9}}
+    cells = made(shares=shares)
+    summary, areas, _ = tables(cells)
+    flags = {(row.arm, row.labels): row.untrained for row in summary}
+    assert [key for key, flag in flags.items() if flag] == [("baseline", 10)]
+    assert [row.verdict == verdicts.INVALID for row in summary if row.arm == "frozen"] == [
+        True,
+        False,
+        False,
+    ]
+    # Over a range the arm is judged by its mean.
+    assert verdicts.INVALID not in {row.verdict for row in areas}
+    (row,) = [row for row in summary if (row.arm, row.labels) == ("frozen", 10)]
+    assert row.balanced_accuracy == pytest.approx(
+        np.mean(
+            [recall_score(c.actual, own, average="macro") for c in [cells[3]] for own in c.answers]
+        )
     )
+
+
+def test_family_is_the_arms_and_budgets_of_one_task_and_training_budget() -> None:
+    alone, areas, _ = tables(made())
+    both, _, _ = tables(made() + made(training="steps=9", shares=HALF))
     np.testing.assert_equal([row.p_adjusted for row in both[:9]], [row.p_adjusted for row in alone])
-    smallest = np.nanmin([row.p for row in alone])
-    assert np.nanmin([row.p_adjusted for row in alone]) == pytest.approx(6 * smallest)
+    base = [row for row in made() if row.row.arm == "baseline"]
+    gains = [
+        own.accuracies - other.accuracies
+        for arm in ("frozen", "finetune")
+        for own, other in zip([c for c in made() if c.row.arm == arm], base, strict=True)
+    ]
+    np.testing.assert_allclose(
+        [row.p_adjusted for row in alone[3:]], verdicts.max_t(np.array(gains)), rtol=1e-5
+    )
+    assert [row.range for row in areas] == ["all", "few", "many"] * 2
+
+
+def test_area_is_the_mean_gain_over_the_logarithm_of_the_labels_paired_by_seed() -> None:
+    cells = made()
+    _, areas, _ = tables(cells)
+    gains = [own.accuracies - base.accuracies for own, base in zip(cells[3:6], cells, strict=False)]
+    per_seed = (gains[0] / 2 + gains[1] + gains[2] / 2) / 2
+    expected = scipy.stats.ttest_1samp(per_seed, 0)
+    interval = expected.confidence_interval(RULES.confidence)
+    row = areas[0]
+    assert (row.arm, row.range, row.from_labels, row.to_labels) == ("frozen", "all", 10, 1000)
+    assert (row.gain, row.p, row.gain_low, row.gain_high) == pytest.approx(
+        (per_seed.mean(), expected.pvalue, interval.low, interval.high), rel=1e-5
+    )
+    few = (gains[0] + gains[1]) / 2
+    assert areas[1].gain == pytest.approx(few.mean(), rel=1e-5)
+    assert areas[2].gain == pytest.approx(gains[2].mean(), rel=1e-5)
+
+
+def test_baseline_that_gains_more_from_training_lacks_steps_and_saves_no_labels() -> None:
+    short = {"baseline": {10: 0.6, 100: 0.62, 1000: 0.7}, "frozen": {10: 0.9, 100: 0.9, 1000: 0.9}}
+    long = {"baseline": {10: 0.9, 100: 0.95, 1000: 0.96}, "frozen": {10: 0.9, 100: 0.9, 1000: 0.9}}
+    cells = made(shares=short) + made(training="steps=900", shares=long)
+    for cell in cells[6:]:
+        object.__setattr__(cell, "cost", dataclasses.replace(cell.cost, updates=9000))
+    _, _, derived = tables(cells)
+    lacking = [(row.training, row.at) for row in derived if row.lacks_steps]
+    # With 1000 labels the grid has not ten times as many.
+    assert lacking == [("epochs=5", "10"), ("epochs=5", "100")]
+    assert "more training helps the baseline more than ten times the labels" in told(cells)[1]
 
 
 def test_gains_and_their_p_values_are_paired_by_seed() -> None:
     curves = cells_table.curves(made())
     (arms,) = curves.values()
-    for row in cells_table.summary_rows(curves, STUDY.statistics):
+    for row in cells_table.summary_rows(curves, RULES):
         if row.arm != "frozen":
             continue
         own, base = (
@@ -123,18 +204,72 @@ def test_gains_and_their_p_values_are_paired_by_seed() -> None:
             for arm in ("frozen", "baseline")
         )
         paired = scipy.stats.ttest_rel(own, base)
-        interval = paired.confidence_interval(STUDY.statistics.confidence)
+        interval = paired.confidence_interval(RULES.confidence)
         expected = (paired.pvalue, interval.low, interval.high)
         assert (row.p, row.gain_low, row.gain_high) == pytest.approx(expected, rel=1e-5)
 
 
-def test_answer_says_how_many_labels_transfer_saves() -> None:
-    curves = cells_table.curves(made())
-    derived = derived_table.derived_rows(curves, STUDY.statistics)
-    (line,) = derived_table.sentences(curves, derived, confidence=0.95)
-    assert line.startswith("sandal and shirt (mlp): with 10 labels and 5 epochs, transfer (")
-    assert "saves" in line
-    assert "95 % interval" in line
+def test_answer_says_what_few_and_many_labels_gain_and_save() -> None:
+    (line,) = told(made())
+    assert line.startswith(
+        "sandal and shirt (mlp, 5 epochs): With 10 to 100 labels transfer is better: +1"
+    )
+    assert "; finetune, the best of 2, chosen anew in every resample)" in line
+    assert "It saves labels: the baseline needs " in line
+    assert " With 1000 labels " in line
+    both = told(made() + made(training="steps=9"))
+    assert both[0].startswith(
+        "In short: with few labels (up to 100) transfer is better in 2 of 2 settings; with many"
+    )
+    assert both[1] == line
+
+
+@pytest.mark.parametrize(
+    ("saved", "text"),
+    [
+        (
+            Estimate(5.5, 3.1, 9.8, "estimate"),
+            (
+                "saves labels: the baseline needs 55 labels in place of 10, "
+                "5.50 times as many (3.10 to 9.80)."
+            ),
+        ),
+        (
+            Estimate(1.2, 0.8, math.inf, "estimate"),
+            (
+                "cannot be told: the baseline needs 12 labels in place of 10, "
+                "1.20 times as many (0.80 or more)."
+            ),
+        ),
+        (
+            Estimate(0.5, 0, 0.9, "estimate"),
+            (
+                "costs labels: the baseline needs 5 labels in place of 10, "
+                "0.50 times as many (0.90 or less)."
+            ),
+        ),
+        (
+            Estimate(100, math.inf, math.inf, "at least"),
+            (
+                "saves labels: the baseline needs at least 1000 labels in place of 10, "
+                "at least 100.00 times as many."
+            ),
+        ),
+        (
+            Estimate(1, 0, 0, "at most"),
+            "It saves no labels: with 10 the baseline is as good already.",
+        ),
+        (Estimate(math.nan, 0, math.inf, "undetermined"), "cannot be told on this grid."),
+        (
+            Estimate(2.0, math.nan, math.nan, "estimate"),
+            "cannot be told: the baseline needs 20 labels in place of 10, 2.00 times as many.",
+        ),
+    ],
+)
+def test_labels_saved_are_told_without_infinities_and_tautologies(saved: Any, text: str) -> None:
+    sentence = answer.saved_in_words(saved, 10, lacks_steps=False)
+    assert sentence.endswith(text)
+    assert not any(word in sentence for word in ("inf", "nan", "any number", "0 to 0"))
 
 
 def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:
@@ -147,55 +282,77 @@ def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:
         )
         for cell in made()
     ]
-    outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    outputs.write(tmp_path, cells, STUDY.grid, RULES)
     row = study_tables.read(tmp_path / "summary.csv", SummaryRow)[3]
-    assert np.isnan([row.low, row.gain_high, row.p]).all()
+    assert np.isnan([row.low, row.gain_high, row.p, row.p_adjusted, row.detectable_gain]).all()
+    assert row.verdict == verdicts.CANNOT_TELL
     assert ",," in (tmp_path / "summary.csv").read_text()
-    assert "nan" not in outputs.write_page(tmp_path, STUDY.statistics).read_text()
+    page = outputs.write_page(tmp_path, RULES).read_text()
+    assert "nan" not in page
+    assert "one seed, no interval" in page
 
 
 def test_single_label_budget_gives_tables_and_a_page(tmp_path: Path) -> None:
     cells = [cell for cell in made() if cell.row.labels == 10]
-    (line,) = outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
-    assert "is ahead with every budget here: the baseline needs at least 10" in line
-    page = outputs.write_page(tmp_path, STUDY.statistics).read_text()
-    assert "| sandal_shirt | mlp | 0 | epochs=5 | frozen | 10 | 1 |" in page
+    (line,) = outputs.write(tmp_path, cells, STUDY.grid, RULES)
+    assert "With 10 labels transfer is better" in line
+    assert "the baseline needs at least 10 labels in place of 10" in line
+    page = outputs.write_page(tmp_path, RULES).read_text()
+    assert "| arm | all: 10 labels |" in page
 
 
 def test_baseline_alone_gives_tables_and_a_page_without_verdicts(tmp_path: Path) -> None:
     cells = [cell for cell in made() if cell.row.arm == "baseline"]
-    outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    outputs.write(tmp_path, cells, STUDY.grid, RULES)
     assert study_tables.read(tmp_path / "verdicts.csv", VerdictRow) == []
-    page = outputs.write_page(tmp_path, STUDY.statistics).read_text()
+    page = outputs.write_page(tmp_path, RULES).read_text()
     assert "No transferred arm was asked for." in page
 
 
 def test_task_named_by_numbers_stays_what_it_is_called(tmp_path: Path) -> None:
     """`0_1` is a number to Python: int("0_1") is 1."""
-    outputs.write(tmp_path, made(task="0_1"), STUDY.grid, STUDY.statistics)
+    outputs.write(tmp_path, made(task="0_1"), STUDY.grid, RULES)
     assert {row.task for row in study_tables.read(tmp_path / "cells.csv", CellRow)} == {"0_1"}
-    page = outputs.write_page(tmp_path, STUDY.statistics).read_text()
-    assert "### 0_1, mlp, epochs=5\n" in page
-    assert "| 0_1 | mlp | 0 |" in page
+    page = outputs.write_page(tmp_path, RULES).read_text()
+    assert "### 0 and 1 (mlp, 5 epochs)\n" in page
 
 
 def test_rows_read_are_the_rows_written(tmp_path: Path) -> None:
-    curves = cells_table.curves(made())
-    summary = cells_table.summary_rows(curves, STUDY.statistics)
-    study_tables.write(tmp_path / "summary.csv", SummaryRow, summary)
-    again = study_tables.read(tmp_path / "summary.csv", SummaryRow)
-    # Text, since an undefined number is not equal to itself.
-    assert [str(row) for row in again] == [str(row) for row in summary]
-    derived = derived_table.derived_rows(curves, STUDY.statistics)
-    study_tables.write(tmp_path / "derived.csv", DerivedRow, derived)
-    again_derived = study_tables.read(tmp_path / "derived.csv", DerivedRow)
-    assert [str(row) for row in again_derived] == [str(row) for row in derived]
+    for kind, rows in zip((SummaryRow, AreaRow, DerivedRow), tables(made()), strict=True):
+        study_tables.write(tmp_path / "rows.csv", kind, rows)
+        # Text, since an undefined number is not equal to itself.
+        assert [str(row) for row in study_tables.read(tmp_path / "rows.csv", kind)] == [
+            str(row) for row in rows
+        ]
+
+
+def test_table_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "areas.csv").write_text("task,arm,gain\na_b,frozen,0.1\n")
+    with pytest.raises(UserError, match=r"areas\.csv: another version wrote it.*detectable_gain"):
+        study_tables.read(tmp_path / "areas.csv", AreaRow)
+
+
+def test_open_ends_of_intervals_are_empty_in_the_table(written: Path) -> None:
+    text = (written / "metrics/study/grid/derived.csv").read_text()
+    assert "inf" not in text
+    assert "nan" not in text
+    rows = study_tables.read(written / "metrics/study/grid/derived.csv", DerivedRow)
+    (row,) = [
+        row
+        for row in rows
+        if (row.setting, row.arm, row.at) == (rows[0].setting, "finetune", "100")
+    ]
+    assert row.number == pytest.approx((row.value - 1) * 100, rel=1e-3)
 
 
 def test_page_begins_with_the_answer_and_shows_the_pictures(written: Path) -> None:
-    page = outputs.write_page(written / "metrics/study/grid", STUDY.statistics).read_text()
-    assert page.splitlines()[2].startswith("**sandal and shirt (mlp): with 10 labels")
-    for name in ("label_efficiency", "paired_differences", "cost"):
+    page = outputs.write_page(written / "metrics/study/grid", RULES).read_text()
+    assert page.splitlines()[2].startswith("**In short: with few labels (up to 100) transfer is")
+    assert page.index("label_efficiency.png") < page.index("## Over all labels")
+    for words in ("any number", "0 to 0", "inf ", "nan", "do not rule out"):
+        assert words not in page
+    assert "to look, and add seeds until p is small, finds a difference where" in page
+    for name in ("label_efficiency", "labels_saved", "paired_differences", "cost"):
         assert f"({name}.png)" in page
         assert (written / f"metrics/study/grid/{name}.png").stat().st_size > 10_000
 
@@ -204,7 +361,7 @@ def test_page_as_html_needs_no_other_file_and_takes_no_html_from_names(
     written: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(written / "metrics/study/grid", tmp_path / "grid")
-    page = outputs.write_page(folder, STUDY.statistics)
+    page = outputs.write_page(folder, RULES)
     page.write_text(page.read_text() + "\n<script>alert(1)</script>\n")
     from_markdown(tmp_path / "study.html", page)
     html = (tmp_path / "study.html").read_text()
@@ -216,20 +373,42 @@ def test_page_as_html_needs_no_other_file_and_takes_no_html_from_names(
 
 def test_equal_cells_give_equal_bytes(written: Path, tmp_path: Path) -> None:
     cells = made() + made(network="cnn") + made(shift=4) + made(network="cnn", shift=4)
-    outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    outputs.write(tmp_path, cells, STUDY.grid, RULES)
     for file in tmp_path.iterdir():
         assert file.read_bytes() == (written / "metrics/study/grid" / file.name).read_bytes()
 
 
 def test_heat_map_of_pairs_is_drawn(tmp_path: Path) -> None:
     cells = made() + made(task="sandal_bag") + made(task="shirt_bag")
-    summary = cells_table.summary_rows(cells_table.curves(cells), STUDY.statistics)
+    summary, _, _ = tables(cells)
     style.write_png(tmp_path / "p.png", study_figures.pairs(summary, arm="frozen", labels=10))
     assert (tmp_path / "p.png").stat().st_size > 10_000
 
 
 def test_arms_have_looks_of_their_own_without_an_entry_for_each() -> None:
     assert len({study_figures.looks(arm) for arm in SHARES}) == len(SHARES)
+
+
+def test_power_says_how_many_seeds_show_a_gain(written: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(written)
+    done = CliRunner().invoke(app, ["study", "power", "--gain", "0.005"])
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert lines[0] == "sandal and shirt (mlp, 5 epochs): seeds for a gain of 0.5 points"
+    assert lines[1].split() == ["labels", "10", "100", "1000"]
+    summary = study_tables.read(Path("metrics/study/grid/summary.csv"), SummaryRow)
+    row = next(row for row in summary if row.arm == "frozen")
+    alone = verdicts.seeds_needed(0.005, row.gain_std, level=0.05)
+    corrected = verdicts.seeds_needed(0.005, row.gain_std, level=0.05 / 6)
+    assert lines[2].split()[:3] == ["frozen", f"{alone:.0f}", f"({corrected:.0f})"]
+    page = outputs.write_page(Path("metrics/study/grid"), RULES).read_text()
+    assert f"| frozen | {alone:.0f} ({corrected:.0f}) |" in page
+
+
+def test_power_counts_no_fewer_seeds_than_sign_flips_need() -> None:
+    summary, _, _ = tables(made())
+    shown = power.seeds(summary, 0.9, RULES)[summary[0].setting]["frozen"][10]
+    assert shown.endswith("(6)")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +433,7 @@ def test_claim_without_limits_fails_with_one_case() -> None:
 def test_claims_are_answered_from_the_tables(written: Path) -> None:
     path = written / "docs/claims.md"
     folder = written / "metrics/study/claims"
-    claims.write(path, folder, STUDY.claims, STUDY.statistics)
+    claims.write(path, folder, STUDY.claims, RULES)
     text = path.read_text()
     assert (
         "## 1. Transfer gives 0.99 where normal training gives 0.50\n\n**Not supported.**" in text
@@ -273,7 +452,7 @@ def test_committed_claims_are_those_of_the_committed_tables(
     (tmp_path / "docs").mkdir()
     # The page names its pictures by the folder that it was handed.
     monkeypatch.chdir(ROOT)
-    claims.write(tmp_path / "docs/claims.md", folder, STUDY.claims, STUDY.statistics)
+    claims.write(tmp_path / "docs/claims.md", folder, STUDY.claims, RULES)
     assert (tmp_path / "docs/claims.md").read_text() == (ROOT / "docs/claims.md").read_text()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.params.strategies import ARMS, BASELINE
-from headstart.reporting.study_tables import SummaryRow
+from headstart.reporting.study_tables import DerivedRow, SummaryRow
 from headstart.reporting.style import new_figure
 
 if TYPE_CHECKING:
@@ -50,6 +50,41 @@ def paired_differences(summary: Rows) -> "Figure":
             spread = np.nan_to_num([gains - low, high - gains])
             axes.errorbar(labels * offset, gains, yerr=spread, **look, lw=1, capsize=2, label=arm)
         axes.set_ylabel("gain in accuracy")
+
+    return _panels(summary, draw)
+
+
+def labels_saved(summary: Rows, derived: Sequence[DerivedRow]) -> "Figure":
+    """Returns by which factor the baseline needs more labels, with intervals and a line at 1.
+
+    Triangles are bounds, where the grid ends; hollow ones lack training rather than labels.
+    """
+    saved = [row for row in derived if row.quantity == "labels_saved" and row.value > 0]
+
+    def draw(axes: "Axes", rows: Rows) -> None:
+        axes.axhline(1, color=looks(BASELINE)[0], lw=1.2, label=BASELINE)
+        arms = [arm for arm in dict.fromkeys(row.arm for row in rows) if arm != BASELINE]
+        for number, arm in enumerate(arms):
+            own = [row for row in saved if (row.setting, row.arm) == (rows[0].setting, arm)]
+            colour, _ = looks(arm)
+            for row in own:
+                at = int(row.at) * 1.06 ** (number - (len(arms) - 1) / 2)
+                # An open end goes as far as the grid, which the axis shows.
+                budgets = [other.labels for other in rows]
+                ends = min(budgets) / int(row.at), max(budgets) / int(row.at)
+                low, high = (
+                    end if math.isnan(value) else value
+                    for value, end in zip((row.low, row.high), ends, strict=True)
+                )
+                if not (math.isnan(row.low) and math.isnan(row.high)):
+                    axes.plot([at, at], [low, high], color=colour, lw=1)
+                marker = {"at least": "^", "at most": "v"}.get(row.kind, "o")
+                face = "none" if row.lacks_steps else colour
+                axes.plot(at, row.value, marker, color=colour, mfc=face, ms=4)
+            axes.plot([], [], "o", color=colour, ms=4, label=arm)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylabel("labels that the baseline needs,\nover labels that the arm has")
 
     return _panels(summary, draw)
 

@@ -1,7 +1,6 @@
 """The study's tables: what each column holds, in the order of the files.
 
-A number that is undefined is NaN here and an empty cell there. `low` of 0 and `high` of inf are
-open ends.
+A number that is undefined is NaN here and an empty cell there.
 """
 
 import dataclasses
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from headstart.core import artefacts, digits
+from headstart.core.errors import UserError
+from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 
 
 class Setting(NamedTuple):
@@ -52,20 +53,48 @@ class CellRow(_Row):
 
 
 @dataclasses.dataclass(frozen=True)
-class SummaryRow(_Row):
-    """A row of summary.csv: one arm with one label budget, all seeds."""
+class Judgement:
+    """What paired gains over the baseline say, one comparison of a family.
 
+    `p_adjusted` is corrected within the family and decides; `detectable_gain` is what these seeds
+    would have shown there with 80 % power.
+    """
+
+    gain: float
+    gain_std: float
+    gain_low: float
+    gain_high: float
+    p: float
+    p_adjusted: float
+    verdict: str
+    detectable_gain: float
+
+
+SHORT = {TRANSFER_BETTER: "better", BASELINE_BETTER: "worse"}
+"""Verdicts as narrow columns have them; the others are short."""
+
+ITSELF = Judgement(0.0, 0.0, 0.0, 0.0, math.nan, math.nan, "", math.nan)
+"""What the baseline's own rows say."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Point(_Row):
     labels: int
     arm: str
     seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SummaryRow(Judgement, _Point):
+    """A row of summary.csv: one arm with one label budget, all seeds."""
+
     mean: float
     std: float
     low: float
     high: float
-    gain: float
-    gain_low: float
-    gain_high: float
     wins: float
+    balanced_accuracy: float
+    untrained: int
     degenerate: int
     median: float
     median_low: float
@@ -77,8 +106,6 @@ class SummaryRow(_Row):
     two_way_high: float
     gain_two_way_low: float
     gain_two_way_high: float
-    p: float
-    p_adjusted: float
     diverged: int
     validation_labels: int
     trainable_parameters: int
@@ -101,10 +128,29 @@ class VerdictRow(_Row):
 
 
 @dataclasses.dataclass(frozen=True)
+class _Range(_Row):
+    arm: str
+    range: str
+    from_labels: int
+    to_labels: int
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class AreaRow(Judgement, _Range):
+    """A row of areas.csv: one arm over a range of label budgets, `all`, `few` or `many`.
+
+    The gain is the mean over the logarithm of the labels, the area between the two curves.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
 class DerivedRow(_Row):
-    """A row of derived.csv: labels needed and saved, crossovers, areas.
+    """A row of derived.csv: labels needed and saved, crossovers.
 
     `at` is a target accuracy for `labels_needed`, a label budget for `labels_saved`, else empty.
+    An open end of an interval is NaN. `cubic` is the value along the monotone cubic, `number` how
+    many labels more the baseline needs, and `lacks_steps` is 1 where it needs steps, not labels.
     """
 
     arm: str
@@ -114,9 +160,12 @@ class DerivedRow(_Row):
     low: float
     high: float
     kind: str
+    cubic: float
+    number: float
+    lacks_steps: int
 
 
-_Kind = TypeVar("_Kind", CellRow, SummaryRow, VerdictRow, DerivedRow)
+_Kind = TypeVar("_Kind", CellRow, SummaryRow, VerdictRow, AreaRow, DerivedRow)
 
 
 def rounded(row: _Kind) -> _Kind:
@@ -141,10 +190,18 @@ def write(path: Path, kind: type[_Kind], rows: Sequence[_Kind]) -> None:
 
 
 def read(path: Path, kind: type[_Kind]) -> list[_Kind]:
-    """Returns the rows of a CSV file that `write` wrote."""
+    """Returns the rows of a CSV file that `write` wrote.
+
+    Raises:
+        UserError: The file is missing, or has other columns than these rows.
+    """
     readers: dict[Any, Any] = {str: str, int: int, float: lambda text: float(text or "nan")}
     types = {field.name: readers[field.type] for field in dataclasses.fields(kind)}
-    return [
-        kind(**{name: types[name](text) for name, text in row.items()})
-        for row in artefacts.read_table(path)
-    ]
+    rows = artefacts.read_table(path)
+    if rows and rows[0].keys() != types.keys():
+        other = ", ".join(sorted(rows[0].keys() ^ types.keys()))
+        raise UserError(
+            f"{path}: another version wrote it, the columns differ in {other}; "
+            "`dvc repro study/dvc.yaml` writes it anew"
+        )
+    return [kind(**{name: types[name](text) for name, text in row.items()}) for row in rows]

@@ -1,6 +1,7 @@
 """The record on the terminal: a short table, warnings, the verdict."""
 
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 from headstart.judging.metrics import Outcome
@@ -40,3 +41,18 @@ def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
     console.print()
     say(words.verdict_sentence(record.comparison), "bold")
     say(outcome.reason)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns rows of cells as lines in columns, the first to the left, the others to the right.
+
+    Whatever the width of the terminal: a wide table is no use in pieces.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,16 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.params.strategies import BASELINE
-from headstart.reporting.study_tables import CellRow, Setting, SummaryRow, rounded
-from headstart.study import statistics
+from headstart.reporting.study_tables import (
+    ITSELF,
+    CellRow,
+    Judgement,
+    Setting,
+    SummaryRow,
+    rounded,
+)
+from headstart.study import statistics, verdicts
+from headstart.study.curves import mean_over_labels
 from headstart.study.parameters import Statistics
 from headstart.study.plan import Row
 from headstart.study.prepare import Cost
@@ -50,6 +59,18 @@ class Cells:
         return shares
 
     @property
+    def balanced_accuracies(self) -> np.ndarray:
+        """Means over the classes of the share answered right, float64 (seeds,)."""
+        members = np.eye(self.classes)[self.actual]
+        shares: np.ndarray = self.right @ (members / members.sum(axis=0)) @ np.ones(self.classes)
+        return shares / self.classes
+
+    @property
+    def classes(self) -> int:
+        """The number of the task's classes, each of which has test images."""
+        return len(np.unique(self.actual))
+
+    @property
     def degenerate(self) -> np.ndarray:
         """Whether a seed answers one class for everything, or diverged, bool (seeds,)."""
         constant: np.ndarray = (self.answers == self.answers[:, :1]).all(axis=1)
@@ -67,10 +88,14 @@ class Curve:
         """The budgets, (b,)."""
         return np.array([cells.row.labels for cells in self.rows])
 
-    @property
+    @functools.cached_property
     def accuracies(self) -> np.ndarray:
         """(b, seeds)."""
         return np.stack([cells.accuracies for cells in self.rows])
+
+    def among(self, budgets: np.ndarray) -> tuple[Cells, ...]:
+        """Returns the rows whose budgets are chosen, bool (b,)."""
+        return tuple(itertools.compress(self.rows, budgets))
 
 
 Curves = dict[Setting, dict[str, Curve]]
@@ -114,29 +139,86 @@ def cell_rows(cells: Sequence[Cells]) -> list[CellRow]:
 
 
 def summary_rows(curves: Curves, settings: Statistics) -> list[SummaryRow]:
-    """Returns the rows of summary.csv, one an arm and label budget."""
+    """Returns the rows of summary.csv, one an arm and label budget.
+
+    The family of the corrected p-values: all arms and budgets of one task, shift, network and
+    training budget.
+    """
     rows = []
     for arms in curves.values():
-        made = [
-            _summary(own, base, settings)
+        pairs = [
+            (own, base)
             for curve in arms.values()
             for own, base in zip(curve.rows, arms[BASELINE].rows, strict=True)
         ]
-        # One family: the arms and budgets of one task and training budget.
-        adjusted = statistics.holm([row.p for row in made])
+        compared = [pair for pair in pairs if pair[0].row.arm != BASELINE]
+        judgements = iter(
+            judged(
+                [own.accuracies - base.accuracies for own, base in compared],
+                [invalid((own,), (base,), settings) for own, base in compared],
+                settings,
+            )
+        )
         rows += [
-            rounded(dataclasses.replace(row, p_adjusted=p))
-            for row, p in zip(made, adjusted, strict=True)
+            rounded(_summary(own, base, settings, next(judgements) if own is not base else None))
+            for own, base in pairs
         ]
     return rows
 
 
-def _summary(own: Cells, base: Cells, settings: Statistics) -> SummaryRow:
+def judged(
+    gains: Sequence[np.ndarray], invalid: Sequence[bool], settings: Statistics
+) -> list[Judgement]:
+    """Returns what one family of gains (seeds,) says, each with whether it cannot be judged."""
+    adjusted = verdicts.max_t(np.array(gains)) if gains else np.empty(0)
+    made = []
+    for own, p_adjusted, refused in zip(gains, adjusted, invalid, strict=True):
+        low, high = statistics.t_interval(own, confidence=settings.confidence)
+        std = float(own.std(ddof=1)) if len(own) > 1 else math.nan
+        word = verdicts.verdict(own, p_adjusted, alpha=settings.alpha, margin=settings.margin)
+        made.append(
+            Judgement(
+                gain=float(own.mean()),
+                gain_std=std,
+                gain_low=float(low),
+                gain_high=float(high),
+                p=statistics.one_sample_p(own),
+                p_adjusted=float(p_adjusted),
+                verdict=verdicts.INVALID if refused else word,
+                detectable_gain=verdicts.detectable_gain(
+                    std, len(own), alpha=settings.alpha, comparisons=len(gains)
+                ),
+            )
+        )
+    return made
+
+
+def invalid(own: Sequence[Cells], base: Sequence[Cells], settings: Statistics) -> bool:
+    """Tells whether two arms cannot be compared over the budgets of these rows, and so not judged.
+
+    Over several budgets the balanced accuracy is the mean over the logarithm of the labels.
+    """
+    arms = own, base
+    return verdicts.invalid(
+        [float(np.mean([cells.degenerate for cells in rows])) for rows in arms],
+        [untrained(rows, settings) for rows in arms],
+    )
+
+
+def untrained(rows: Sequence[Cells], settings: Statistics) -> bool:
+    """Tells whether an arm is not above chance on average over the budgets of these rows."""
+    labels = np.array([cells.row.labels for cells in rows])
+    balanced = np.array([cells.balanced_accuracies for cells in rows])
+    return verdicts.untrained(
+        mean_over_labels(labels, balanced), classes=rows[0].classes, alpha=settings.alpha
+    )
+
+
+def _summary(
+    own: Cells, base: Cells, settings: Statistics, judgement: Judgement | None
+) -> SummaryRow:
     row, accuracies, confidence = own.row, own.accuracies, settings.confidence
-    itself = row.arm == BASELINE
-    gains = accuracies - base.accuracies
     low, high = statistics.t_interval(accuracies, confidence=confidence)
-    gain_low, gain_high = statistics.t_interval(gains, confidence=confidence)
     median, middle = (
         statistics.bootstrap(accuracies, of, resampling(settings, "bootstrap", row.name, name))
         for name, of in (
@@ -144,10 +226,9 @@ def _summary(own: Cells, base: Cells, settings: Statistics) -> SummaryRow:
             ("iqm", statistics.interquartile_mean),
         )
     )
-    weights = _weights(row.task, *own.right.shape, settings)
     both, gain_both = (
-        statistics.two_way_interval(right, weights, confidence=confidence)
-        for right in (own.right, own.right.astype(np.int8) - base.right.astype(np.int8))
+        statistics.two_way_interval(right, confidence=confidence)
+        for right in (own.right, own.right.astype(np.int8) - base.right)
     )
     return SummaryRow(
         **dataclasses.asdict(row),
@@ -156,10 +237,9 @@ def _summary(own: Cells, base: Cells, settings: Statistics) -> SummaryRow:
         std=float(accuracies.std(ddof=1)) if len(accuracies) > 1 else math.nan,
         low=float(low),
         high=float(high),
-        gain=float(gains.mean()),
-        gain_low=0.0 if itself else float(gain_low),
-        gain_high=0.0 if itself else float(gain_high),
         wins=statistics.wins(accuracies, base.accuracies),
+        balanced_accuracy=float(own.balanced_accuracies.mean()),
+        untrained=int(untrained((own,), settings)),
         degenerate=int(own.degenerate.sum()),
         median=float(np.median(accuracies)),
         median_low=median[0],
@@ -167,25 +247,15 @@ def _summary(own: Cells, base: Cells, settings: Statistics) -> SummaryRow:
         iqm=float(statistics.interquartile_mean(accuracies)),
         iqm_low=middle[0],
         iqm_high=middle[1],
-        two_way_low=both[0],
-        two_way_high=both[1],
-        gain_two_way_low=gain_both[0],
-        gain_two_way_high=gain_both[1],
-        p=math.nan if itself else statistics.paired_p(gains),
-        p_adjusted=math.nan,
+        two_way_low=float(both[0]),
+        two_way_high=float(both[1]),
+        gain_two_way_low=float(gain_both[0]),
+        gain_two_way_high=float(gain_both[1]),
+        **vars(judgement or ITSELF),
         diverged=int((~own.finite).sum()),
         validation_labels=own.validation_labels,
         **dataclasses.asdict(own.cost),
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _weights(
-    task: str, count: int, images: int, settings: Statistics
-) -> tuple[np.ndarray, np.ndarray]:
-    """The two-way resamples of a task, the same for all its rows: drawing them takes a while."""
-    drawn = resampling(settings, "bootstrap", task, "two way")
-    return drawn.shares(count), drawn.shares(images)
 
 
 def resampling(settings: Statistics, *about: str | int) -> Resampling:

@@ -1,4 +1,4 @@
-"""Verdicts, labels saved, areas, and the sentences that tell them. Plain values, no files."""
+"""Areas between the curves, verdicts, labels saved and crossovers, as rows of tables."""
 
 import dataclasses
 import math
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from headstart.judging.verdict import INVALID
-from headstart.params.strategies import ARMS, BASELINE
+from headstart.params.strategies import BASELINE
 from headstart.reporting.study_tables import (
+    AreaRow,
     DerivedRow,
     Setting,
     SummaryRow,
@@ -17,84 +17,172 @@ from headstart.reporting.study_tables import (
     rounded,
 )
 from headstart.study import statistics
-from headstart.study.cells_table import Curve, Curves, resampling
-from headstart.study.curves import area, crossover, labels_saved, needed
+from headstart.study.cells_table import Cells, Curve, Curves, invalid, judged, resampling
+from headstart.study.curves import (
+    accuracies_at,
+    crossover,
+    labels_saved,
+    mean_over_labels,
+    needed,
+    ranges,
+)
 from headstart.study.parameters import Statistics
 
+# Against so many times the labels more training is held.
+_MORE_LABELS = 10
 _COVERAGE_SAMPLES = 2000
 
 
-def verdict_rows(
-    curves: Curves, summary: Sequence[SummaryRow], settings: Statistics
-) -> list[VerdictRow]:
-    """Returns the rows of verdicts.csv: an arm and a range of neighbouring budgets each."""
+def area_rows(curves: Curves, settings: Statistics) -> list[AreaRow]:
+    """Returns the rows of areas.csv: an arm and a range of label budgets each.
+
+    The family of the corrected p-values: all arms and ranges of one task, shift, network and
+    training budget.
+    """
     rows = []
     for setting, arms in curves.items():
-        by_arm = {
-            arm: [row for row in summary if (row.setting, row.arm) == (setting, arm)]
+        base = arms[BASELINE]
+        family = [
+            (arm, name, budgets)
             for arm in arms
-        }
-        base = by_arm.pop(BASELINE)
-        for arm, own in by_arm.items():
-            verdicts = [
-                statistics.verdict(
-                    gain=row.gain,
-                    adjusted_p=row.p_adjusted,
-                    alpha=settings.alpha,
-                    seeds=row.seeds,
-                    degenerate=(row.degenerate, other.degenerate),
-                )
-                for row, other in zip(own, base, strict=True)
-            ]
-            for first, last, verdict in statistics.ranges(verdicts):
-                gains = [row.gain for row in own[first : last + 1]]
-                rows.append(
-                    VerdictRow(
+            if arm != BASELINE
+            for name, budgets in ranges(base.labels).items()
+        ]
+        judgements = judged(
+            [gains(arms[arm], base, budgets) for arm, _, budgets in family],
+            [
+                invalid(arms[arm].among(budgets), base.among(budgets), settings)
+                for arm, _, budgets in family
+            ],
+            settings,
+        )
+        for (arm, name, budgets), judgement in zip(family, judgements, strict=True):
+            within = base.labels[budgets]
+            rows.append(
+                rounded(
+                    AreaRow(
                         **setting._asdict(),
                         arm=arm,
-                        from_labels=own[first].labels,
-                        to_labels=own[last].labels,
-                        verdict=verdict,
-                        smallest_gain=min(gains),
-                        largest_gain=max(gains),
+                        range=name,
+                        from_labels=int(within[0]),
+                        to_labels=int(within[-1]),
+                        seeds=base.accuracies.shape[1],
+                        **vars(judgement),
                     )
                 )
+            )
+    return rows
+
+
+def gains(own: Curve, base: Curve, budgets: np.ndarray) -> np.ndarray:
+    """Returns an arm's mean gain over the logarithm of these labels, by seed, (seeds,)."""
+    return mean_over_labels(own.labels[budgets], (own.accuracies - base.accuracies)[budgets])
+
+
+def verdict_rows(summary: Sequence[SummaryRow]) -> list[VerdictRow]:
+    """Returns the rows of verdicts.csv: an arm and a range of neighbouring budgets each."""
+    rows = []
+    curves: dict[tuple[Setting, str], list[SummaryRow]] = {}
+    for row in summary:
+        if row.arm != BASELINE:
+            curves.setdefault((row.setting, row.arm), []).append(row)
+    for (setting, arm), own in curves.items():
+        for first, last, verdict in statistics.ranges([row.verdict for row in own]):
+            within = [row.gain for row in own[first : last + 1]]
+            rows.append(
+                VerdictRow(
+                    **setting._asdict(),
+                    arm=arm,
+                    from_labels=own[first].labels,
+                    to_labels=own[last].labels,
+                    verdict=verdict,
+                    smallest_gain=min(within),
+                    largest_gain=max(within),
+                )
+            )
     return rows
 
 
 def derived_rows(curves: Curves, settings: Statistics) -> list[DerivedRow]:
-    """Returns the rows of derived.csv: labels needed and saved, crossovers, areas."""
+    """Returns the rows of derived.csv: labels needed and saved, crossovers."""
     return [
         rounded(row)
         for setting, arms in curves.items()
-        for row in _derived(setting, arms, settings)
+        for row in _derived(curves, setting, arms, settings)
     ]
 
 
 def _derived(
-    setting: Setting, arms: Mapping[str, Curve], settings: Statistics
+    curves: Curves, setting: Setting, arms: Mapping[str, Curve], settings: Statistics
 ) -> Iterator[DerivedRow]:
     base = arms[BASELINE].accuracies
     for arm, curve in arms.items():
-        both = curve.labels, curve.accuracies
+        labels, accuracies = curve.labels, curve.accuracies
         about = settings, "derived", *setting, arm
         estimates = {
             ("labels_needed", str(target)): needed(
-                *both, target=target, resampling=resampling(*about, "needed", str(target))
+                labels,
+                accuracies,
+                target=target,
+                resampling=resampling(*about, "needed", str(target)),
             )
             for target in settings.target_accuracies
         }
         if arm != BASELINE:
-            for at, budget in enumerate(curve.labels.tolist()):
+            for budget, own in zip(labels.tolist(), accuracies, strict=True):
                 drawn = resampling(*about, "saved", budget)
-                saved = labels_saved(*both, base, at=at, resampling=drawn)
-                estimates["labels_saved", str(budget)] = saved
+                estimates["labels_saved", str(budget)] = labels_saved(
+                    labels, base, own=budget, accuracies=own, resampling=drawn
+                )
             drawn = resampling(*about, "crossover")
-            estimates["crossover", ""] = crossover(*both, base, resampling=drawn)
-            estimates["area", ""] = area(*both, base, confidence=settings.confidence)
+            estimates["crossover", ""] = crossover(labels, accuracies, base, resampling=drawn)
         for (quantity, of), estimate in estimates.items():
-            row = {**setting._asdict(), "arm": arm, "quantity": quantity, "at": of}
-            yield DerivedRow(**row, **vars(estimate))
+            saved = quantity == "labels_saved"
+            yield DerivedRow(
+                **setting._asdict(),
+                arm=arm,
+                quantity=quantity,
+                at=of,
+                value=estimate.value,
+                low=_closed(estimate.low),
+                high=_closed(estimate.high),
+                kind=estimate.kind,
+                cubic=estimate.cubic,
+                number=(estimate.value - 1) * int(of) if saved else math.nan,
+                lacks_steps=int(saved and lacks_steps(curves, setting, int(of), settings)),
+            )
+
+
+def _closed(end: float) -> float:
+    """Returns an end of an interval, NaN where it is open."""
+    return end if 0 < end < math.inf else math.nan
+
+
+def lacks_steps(curves: Curves, setting: Setting, labels: int, settings: Statistics) -> bool:
+    """Tells whether the baseline with so many labels lacks training rather than labels.
+
+    Its gain from the next larger training budget exceeds that from ten times the labels, and
+    the two t intervals are apart. False where the grid has no more of the one or the other.
+    """
+
+    def row(of: Setting) -> Cells:
+        return next(own for own in curves[of][BASELINE].rows if own.row.labels == labels)
+
+    base, own = curves[setting][BASELINE], row(setting)
+    more = [
+        row(other)
+        for other in curves
+        if other._replace(training="") == setting._replace(training="")
+        and row(other).cost.updates > own.cost.updates
+    ]
+    if not more or _MORE_LABELS * labels > base.labels[-1]:
+        return False
+    larger = min(more, key=lambda other: other.cost.updates)
+    longer = larger.accuracies - own.accuracies
+    richer = accuracies_at(base.labels, base.accuracies, _MORE_LABELS * labels) - own.accuracies
+    low, _ = statistics.t_interval(longer, confidence=settings.confidence)
+    _, high = statistics.t_interval(richer, confidence=settings.confidence)
+    return bool(low > high)
 
 
 def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:
@@ -117,17 +205,24 @@ def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:
     return {kind: round(float(np.mean(own)), 4) if own else None for kind, own in shares.items()}
 
 
-def record(summary: Sequence[SummaryRow], derived: Sequence[DerivedRow]) -> dict[str, Any]:
+def record(
+    summary: Sequence[SummaryRow], areas: Sequence[AreaRow], derived: Sequence[DerivedRow]
+) -> dict[str, Any]:
     """Returns what `dvc metrics` shows: areas and crossovers by setting and arm, and counts."""
     tree: dict[str, Any] = {}
-    for row in derived:
-        if row.quantity not in ("area", "crossover"):
-            continue
+
+    def place(row: AreaRow | DerivedRow) -> dict[str, Any]:
         shift = f"shift {row.shift}" if row.shift else "no shift"
-        place = tree
+        at = tree
         for key in (row.task, shift, row.network, row.training, row.arm):
-            place = place.setdefault(key, {})
-        place[row.quantity] = None if math.isnan(row.value) else row.value
+            at = at.setdefault(key, {})
+        return at
+
+    for area in areas:
+        place(area)[area.range] = {"gain": area.gain, "verdict": area.verdict}
+    for row in derived:
+        if row.quantity == "crossover":
+            place(row)[row.quantity] = None if math.isnan(row.value) else row.value
     return {
         "cells": sum(row.seeds for row in summary),
         "seeds": summary[0].seeds,
@@ -135,69 +230,3 @@ def record(summary: Sequence[SummaryRow], derived: Sequence[DerivedRow]) -> dict
         "diverged": sum(row.diverged for row in summary),
         "results": tree,
     }
-
-
-def sentences(curves: Curves, derived: Sequence[DerivedRow], *, confidence: float) -> list[str]:
-    """Returns the plain answer, a sentence a setting: what transfer saves or costs with few labels.
-
-    It speaks of the transferred arm with the largest area between the curves, and says so.
-    """
-    rows = {(row.setting, row.arm, row.quantity, row.at): row for row in derived}
-    lines = []
-    for setting, arms in curves.items():
-        candidates = [name for name, arm in ARMS.items() if arm.from_source and name in arms]
-        if not candidates:
-            continue
-        areas = {arm: rows[setting, arm, "area", ""].value for arm in candidates}
-        best = max(candidates, key=lambda arm: 0.0 if math.isnan(areas[arm]) else areas[arm])
-        curve = arms[best]
-        budget = int(curve.labels[0])
-        saved = rows[setting, best, "labels_saved", str(budget)]
-        *names, last = setting.task.split("_")
-        where = f"{', '.join(names)} and {last} ({setting.network}"
-        where += f", images shifted by up to {setting.shift} pixels)" if setting.shift else ")"
-        among = f", the best of {len(candidates)} transfers here," if len(candidates) > 1 else ""
-        kind, _, amount = setting.training.partition("=")
-        lines.append(
-            f"{where}: with {budget} labels and {amount} {kind}, transfer ({best}{among} "
-            f"mean accuracy {curve.accuracies[0].mean():.3f} against "
-            f"{arms[BASELINE].accuracies[0].mean():.3f}) "
-            f"{saved_in_words(saved, budget, confidence=confidence)}."
-        )
-    return lines
-
-
-def saved_in_words(saved: DerivedRow, budget: int, *, confidence: float) -> str:
-    """Returns what a row of derived.csv on labels saved says, as the end of a sentence."""
-    if saved.kind == "undetermined":
-        return "saves or costs a number of labels that this grid cannot tell"
-    ratio, low, high = saved.value, saved.low, saved.high
-    labels = abs(round((ratio - 1) * budget))
-    if saved.kind == "at least":
-        text = f"saves at least {labels} labels" if ratio > 1 else "is ahead with every budget here"
-    elif saved.kind == "at most":
-        text = f"costs at least {labels} labels" if ratio < 1 else "saves no labels"
-    else:
-        text = f"{'saves' if ratio >= 1 else 'costs'} {labels} labels"
-    bounds = [
-        "any number" if bound == 0 or not math.isfinite(bound) else f"{bound * budget:.0f}"
-        for bound in (low, high)
-    ]
-    kind = "" if saved.kind == "estimate" else f"{saved.kind} "
-    doubt = ", so that these seeds do not rule out that it saves none" if low <= 1 <= high else ""
-    if not math.isfinite(low) and not math.isfinite(high):
-        interval = "in nearly all resamples of the seeds too"
-    else:
-        interval = f"{100 * confidence:g} % interval from {bounds[0]} to {bounds[1]}"
-    return f"{text}: the baseline needs {kind}{ratio * budget:.0f} ({interval}){doubt}"
-
-
-def verdict_sentence(row: VerdictRow) -> str:
-    """Returns a row of verdicts.csv in words."""
-    first, last = row.from_labels, row.to_labels
-    span = f"with {first} labels" if first == last else f"with {first} to {last} labels"
-    small, large = f"{row.smallest_gain:+.3f}", f"{row.largest_gain:+.3f}"
-    why = f", mean gain {small}" if small == large else f", mean gain {small} to {large}"
-    if row.verdict == INVALID:
-        why = ": half of the seeds or more answer one class for everything"
-    return f"{row.arm}, {span}: {row.verdict}{why}"

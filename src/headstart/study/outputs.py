@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.core import artefacts, runtime
 from headstart.params.strategies import BASELINE
 from headstart.reporting import render, study_figures, study_tables, style
-from headstart.reporting.study_tables import CellRow, DerivedRow, SummaryRow, VerdictRow
-from headstart.study import cells_table, derived_table
+from headstart.reporting.study_tables import AreaRow, CellRow, DerivedRow, SummaryRow, VerdictRow
+from headstart.study import answer, cells_table, derived_table, power
 from headstart.study.parameters import ALL_PAIRS, Grid, Statistics
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "label_efficiency.png": "Accuracy by label budget",
+    "labels_saved.png": "Labels saved, as a factor",
     "paired_differences.png": "Gain over the baseline of the same seed, with intervals",
     "cost.png": "Cost against accuracy",
     "pairs.png": "Gain over all pairs of classes",
@@ -34,53 +35,70 @@ def write(
     """Writes everything that the cells have to say into `folder`; returns the plain answer.
 
     `instructions` are those that the networks were trained with, for the record.
-    Files: cells.csv, summary.csv, verdicts.csv, derived.csv, study.json, *.png.
+    Files: cells.csv, summary.csv, areas.csv, verdicts.csv, derived.csv, study.json, *.png.
     """
     curves = cells_table.curves(cells)
     summary = cells_table.summary_rows(curves, settings)
+    areas = derived_table.area_rows(curves, settings)
     derived = derived_table.derived_rows(curves, settings)
-    verdicts = derived_table.verdict_rows(curves, summary, settings)
-    answer = derived_table.sentences(curves, derived, confidence=settings.confidence)
+    told = answer.sentences(curves, areas, settings)
     record = {
-        "answer": answer,
-        **derived_table.record(summary, derived),
+        "answer": told,
+        **derived_table.record(summary, areas, derived),
         "coverage_on_resampled_cells": derived_table.coverage(curves, settings),
         "instructions": instructions,
     }
     study_tables.write(folder / "cells.csv", CellRow, cells_table.cell_rows(cells))
     study_tables.write(folder / "summary.csv", SummaryRow, summary)
-    study_tables.write(folder / "verdicts.csv", VerdictRow, verdicts)
+    study_tables.write(folder / "areas.csv", AreaRow, areas)
+    study_tables.write(folder / "verdicts.csv", VerdictRow, derived_table.verdict_rows(summary))
     study_tables.write(folder / "derived.csv", DerivedRow, derived)
     artefacts.write_json(folder / "study.json", record)
-    for name, figure in _figures(summary, grid).items():
+    for name, figure in _figures(summary, derived, grid).items():
         style.write_png(folder / name, figure)
-    return answer
+    return told
 
 
 def write_page(folder: Path, settings: Statistics) -> Path:
     """Writes study.md, drawn from the tables in `folder` alone; returns its path."""
-    verdicts: dict[study_tables.Setting, list[str]] = {}
-    for row in study_tables.read(folder / "verdicts.csv", VerdictRow):
-        verdicts.setdefault(row.setting, []).append(derived_table.verdict_sentence(row))
-    derived = study_tables.read(folder / "derived.csv", DerivedRow)
+    summary = study_tables.read(folder / "summary.csv", SummaryRow)
+    areas: dict[study_tables.Setting, dict[str, dict[str, AreaRow]]] = {}
+    for row in study_tables.read(folder / "areas.csv", AreaRow):
+        areas.setdefault(row.setting, {}).setdefault(row.arm, {})[row.range] = row
     page = render.text(
         "study.md",
+        **curves_of(summary, folder),
         record=artefacts.read_json(folder / "study.json"),
-        verdicts=verdicts,
-        saved=[row for row in derived if row.quantity == "labels_saved"],
-        pictures={file.name: TITLES[file.name] for file in sorted(folder.glob("*.png"))},
+        areas=areas,
+        power=power.seeds(summary, settings.margin, settings),
         settings=settings,
-        short=lambda value: "none" if math.isnan(value) else f"{value:.3g}",
-        share=lambda value: "an unknown share" if value is None else f"{100 * value:.1f} %",
+        words=study_tables.SHORT,
     )
     path = folder / "study.md"
     render.write(path, page)
     return path
 
 
-def _figures(summary: Sequence[SummaryRow], grid: Grid) -> dict[str, "Figure"]:
+def curves_of(summary: Sequence[SummaryRow], folder: Path) -> dict[str, Any]:
+    """Returns what the template study_curves.md shows: means by labels and pictures, no verdict."""
+    curves: dict[study_tables.Setting, dict[str, dict[int, SummaryRow]]] = {}
+    for row in summary:
+        curves.setdefault(row.setting, {}).setdefault(row.arm, {})[row.labels] = row
+    return {
+        "curves": curves,
+        "pictures": {name: title for name, title in TITLES.items() if (folder / name).is_file()},
+        "place": answer.place,
+        "baseline": BASELINE,
+        "points": lambda value: "" if math.isnan(value) else f"{100 * value:+.2f}",
+    }
+
+
+def _figures(
+    summary: Sequence[SummaryRow], derived: Sequence[DerivedRow], grid: Grid
+) -> dict[str, "Figure"]:
     figures = {
         "label_efficiency.png": study_figures.label_efficiency(summary),
+        "labels_saved.png": study_figures.labels_saved(summary, derived),
         "paired_differences.png": study_figures.paired_differences(summary),
         "cost.png": study_figures.cost_and_accuracy(summary),
     }

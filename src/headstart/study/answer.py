@@ -1,0 +1,175 @@
+"""The study's plain answer: what transfer is worth with few labels and with many, in sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
+from headstart.params.strategies import ARMS, BASELINE
+from headstart.reporting.study_tables import AreaRow, Setting
+from headstart.study import verdicts
+from headstart.study.cells_table import Curve, Curves, resampling
+from headstart.study.curves import FEW, UNDETERMINED, Best, Estimate, best_of, ranges
+from headstart.study.derived_table import gains, lacks_steps
+from headstart.study.parameters import Statistics
+
+# In short, and as the meaning of one verdict.
+_WORDS = {
+    TRANSFER_BETTER: "transfer is better",
+    BASELINE_BETTER: "training from scratch is better",
+    verdicts.EQUIVALENT: "the two are equivalent",
+    verdicts.NO_WORSE: "transfer is no worse",
+    verdicts.CANNOT_TELL: "the seeds cannot tell",
+    verdicts.INVALID: "there is nothing to compare",
+}
+_MEANINGS = _WORDS | {
+    verdicts.INVALID: "there is nothing to compare, since one of the two has not learned the task",
+    verdicts.EQUIVALENT: "the two are equivalent, less than {margin} points apart",
+    verdicts.NO_WORSE: "transfer is no worse by {margin} points or more",
+    verdicts.CANNOT_TELL: "these seeds cannot tell which is better",
+}
+
+_RANGES = {
+    "all": "with these labels",
+    "few": f"with few labels (up to {FEW})",
+    "many": "with many labels",
+}
+
+
+def sentences(curves: Curves, areas: Sequence[AreaRow], settings: Statistics) -> list[str]:
+    """Returns what transfer is worth: all in short, then a text a setting.
+
+    With few labels, with many, and the labels that are saved. Each range speaks of the
+    transferred arm with the largest mean gain there, and its interval knows that it was chosen.
+    Empty where no arm is transferred; nothing in short where there is one setting.
+    """
+    rows = {(row.setting, row.arm, row.range): row for row in areas}
+    texts: list[str] = []
+    judged: dict[str, list[str]] = {}
+    for setting, arms in curves.items():
+        transfers = {arm: own for arm, own in arms.items() if ARMS[arm].from_source}
+        if not transfers:
+            continue
+        base, parts = arms[BASELINE], []
+        names = list(ranges(base.labels))
+        for name in names if len(names) == 1 else names[1:]:
+            best = best_in(setting, name, transfers, base, settings)
+            row = rows[setting, list(transfers)[best.place], name]
+            judged.setdefault(name, []).append(row.verdict)
+            parts.append(_range_in_words(row, best, len(transfers), settings))
+            if row.from_labels == base.labels[0] and row.verdict != verdicts.INVALID:
+                short = lacks_steps(curves, setting, row.from_labels, settings)
+                parts.append(saved_in_words(best.saved, row.from_labels, lacks_steps=short))
+        texts.append(f"{place(setting)}: {' '.join(parts)}")
+    return [_in_short(judged), *texts] if len(texts) > 1 else texts
+
+
+def _in_short(judged: Mapping[str, Sequence[str]]) -> str:
+    """Returns how often the best transfer got which verdict, by range."""
+    parts = []
+    for name, own in judged.items():
+        counts = [f"{_WORDS[word]} in {own.count(word)}" for word in _WORDS if word in own]
+        counts[0] += f" of {len(own)} settings"
+        parts.append(f"{_RANGES[name]} {', '.join(counts)}")
+    return f"In short: {'; '.join(parts)}."
+
+
+def best_in(
+    setting: Setting,
+    name: str,
+    transfers: Mapping[str, Curve],
+    base: Curve,
+    settings: Statistics,
+) -> Best:
+    """Returns the best of several arms over a range of labels, chosen anew in every resample."""
+    budgets = ranges(base.labels)[name]
+    first = int(np.flatnonzero(budgets)[0])
+    return best_of(
+        np.array([gains(own, base, budgets) for own in transfers.values()]),
+        base.labels,
+        base.accuracies,
+        own=int(base.labels[first]),
+        accuracies=np.array([own.accuracies[first] for own in transfers.values()]),
+        resampling=resampling(settings, "best", *setting, name),
+    )
+
+
+def place(setting: Setting) -> str:
+    """Returns a task, network, shift and training budget in words."""
+    *names, last = setting.task.split("_")
+    task = f"{', '.join(names)} and {last}" if names else last
+    kind, _, amount = setting.training.partition("=")
+    moved = f", images shifted by up to {setting.shift} pixels" if setting.shift else ""
+    return f"{task} ({setting.network}, {amount} {kind}{moved})"
+
+
+def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics) -> str:
+    few, many = row.from_labels, row.to_labels
+    span = f"With {few} labels" if few == many else f"With {few} to {many} labels"
+    meaning = _MEANINGS[row.verdict].format(margin=f"{100 * settings.margin:g}")
+    if row.verdict == verdicts.INVALID:
+        return f"{span} {meaning}."
+    decided = row.verdict in (TRANSFER_BETTER, BASELINE_BETTER)
+    if decided and max(-row.gain_low, row.gain_high) < settings.margin:
+        meaning += f", by less than {100 * settings.margin:g} points"
+    among = f", the best of {count}, chosen anew in every resample" if count > 1 else ""
+    low, high = best.gain
+    sure = (
+        "one seed, no interval"
+        if math.isnan(low)
+        else f"{100 * settings.confidence:g} % interval {100 * low:+.2f} to {100 * high:+.2f}, "
+        f"corrected p {row.p_adjusted:.2g}"
+    )
+    unseen = ""
+    if row.verdict == verdicts.CANNOT_TELL and not math.isnan(row.detectable_gain):
+        unseen = f"; {100 * row.detectable_gain:.2f} points would show in 4 of 5 such studies"
+    return f"{span} {meaning}: {100 * row.gain:+.2f} points ({sure}; {row.arm}{among}{unseen})."
+
+
+def saved_in_words(saved: Estimate, own: int, *, lacks_steps: bool) -> str:
+    """Returns what an estimate of labels saved says of an arm that has `own` labels."""
+    if lacks_steps:
+        return (
+            f"With {own} labels more training helps the baseline more than ten times the labels, "
+            "so that no labels saved are told."
+        )
+    if saved.kind == UNDETERMINED:
+        return "How many labels that saves cannot be told on this grid."
+    saves = saves_labels(saved)
+    if saves is False and saved.kind == "at most" and saved.value == 1:
+        return f"It saves no labels: with {own} the baseline is as good already."
+    opening = {
+        True: "It saves labels",
+        False: "It costs labels",
+        None: "Whether it saves labels cannot be told",
+    }[saves]
+    bound = "" if saved.kind == "estimate" else f"{saved.kind} "
+    interval = interval_in_words(saved)
+    return (
+        f"{opening}: the baseline needs {bound}{saved.value * own:.0f} labels in place of {own}, "
+        f"{bound}{saved.value:.2f} times as many{f' ({interval})' if interval else ''}."
+    )
+
+
+def saves_labels(saved: Estimate) -> bool | None:
+    """Tells whether an arm saves labels; None where its interval allows for both, or is none."""
+    if saved.low > 1:
+        return True
+    return False if saved.high < 1 else None
+
+
+def interval_in_words(saved: Estimate) -> str:
+    """Returns the interval of a factor, an open end told by the other; empty where there is none.
+
+    Where all resamples end where the grid ends, the bound itself says so.
+    """
+    if math.isnan(saved.low) or saved.low == math.inf or saved.high == 0:
+        return ""
+    if saved.low == 0:
+        return f"{saved.high:.2f} or less"
+    return (
+        f"{saved.low:.2f} or more"
+        if saved.high == math.inf
+        else f"{saved.low:.2f} to {saved.high:.2f}"
+    )
