@@ -85,6 +85,7 @@ MEASURED = {
     "scale": "benchmarks.scale",
     **dict.fromkeys(("study-grid", "study-ray", "study-machines"), "benchmarks.study"),
     **dict.fromkeys(tour.SHOWN, "scripts.tour"),
+    **dict.fromkeys(("verdict", "learned"), "benchmarks.verdict"),
 }
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACE = re.compile(r"<!-- ([a-z-]+): start -->\n(.*?)<!-- \1: end -->\n", re.DOTALL)
