@@ -20,7 +20,7 @@ from headstart.project import dvc, dvc_plots, lock, outcome, same_bytes
 from headstart.reporting import study_tables, terminal
 from headstart.reporting.page import from_markdown
 from headstart.reporting.study_tables import SummaryRow
-from headstart.study import outputs, parameters, stage
+from headstart.study import interim, outputs, parameters, stage
 
 
 class _Commands(typer.core.TyperGroup):
@@ -288,10 +288,15 @@ def export(
 def page(section: Section = "grid") -> None:
     """Draw study.md from a section's tables: the answer, verdicts, labels saved, pictures.
 
-    The same page as HTML, in one file, goes to reports/study-SECTION.html.
+    The same page as HTML, in one file, goes to reports/study-SECTION.html. Before the stage has
+    ended, an interim page goes there: what there is so far, without any judgement.
     """
-    settings = parameters.load(stage.PARAMETERS).statistics
-    written = outputs.write_page(stage.METRICS / section, settings)
+    asked, tables = parameters.load(stage.PARAMETERS), stage.METRICS / section
+    if progress := interim.unfinished(section, getattr(asked, section), tables):
+        typer.echo(f"interim: {progress.done} of {progress.asked} networks")
+        written = interim.write_page(progress)
+    else:
+        written = outputs.write_page(tables, asked.statistics)
     html = Path(f"reports/study-{section}.html")
     from_markdown(html, written)
     typer.echo(f"{written}\n{html}")

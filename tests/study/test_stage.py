@@ -11,40 +11,15 @@ import pytest
 import yaml
 from images import blobs
 from projects import ROOT, edit_params, new_checkout
-from studies import write_parameters
+from studies import DIGITS, TINY, write_parameters
 
 from headstart.core import artefacts, code
 from headstart.core.errors import UserError
-from headstart.data import digits as published_digits
 from headstart.data import own
 from headstart.params import reading, sections
 from headstart.study import cells, stage, store
 
-DIGITS = {
-    "name": "digits",
-    "sources": "published",
-    "split": "stratified",
-    "train_size": "0.5",
-    "valid_size": "0.1",
-    "test_size": "0.2",
-}
-TINY: dict[str, Any] = {
-    "arms": ["baseline", "frozen"],
-    "labels": [4, 8],
-    "seeds": 2,
-    "training": [{"steps": 5}],
-}
 DEEP = "{name: cnn, filters: [4, 4, 4, 4], dense: [], activation: relu}"
-
-
-@pytest.fixture
-def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's folder with the handwritten digits, in which a tiny study asks for 3 or 8."""
-    published_digits.write(tmp_path / "data/raw/digits")
-    write_parameters(tmp_path, DIGITS, target_tasks=["3", "8"], **TINY)
-    edit_params(tmp_path / "params.yaml", {"tasks.target_classes": "['3', '8']"})
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_study_of_digits_is_answered_on_the_images_that_prepare_makes(digits: Path) -> None:

@@ -21,6 +21,20 @@ GRID = {
     "learning_rates": [0.01],
     "source_training": {"epochs": 1, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.01},
 }
+DIGITS = {
+    "name": "digits",
+    "sources": "published",
+    "split": "stratified",
+    "train_size": "0.5",
+    "valid_size": "0.1",
+    "test_size": "0.2",
+}
+TINY: dict[str, Any] = {
+    "arms": ["baseline", "frozen"],
+    "labels": [4, 8],
+    "seeds": 2,
+    "training": [{"steps": 5}],
+}
 SIZES = {"train_size": 1500, "valid_size": 100, "test_size": 600}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.params.strategies import ARMS, BASELINE
-from headstart.reporting.study_tables import DerivedRow, SummaryRow
+from headstart.reporting.study_tables import DerivedRow, InterimRow, SummaryRow
 from headstart.reporting.style import new_figure
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _MARKERS = "os^DxvP"
 # More panels than this are no picture any more.
 _MOST_ROWS = 24
 
-Rows = Sequence[SummaryRow]
+Rows = Sequence[SummaryRow | InterimRow]
 
 
 def label_efficiency(summary: Rows) -> "Figure":
@@ -104,7 +104,7 @@ def cost_and_accuracy(summary: Rows) -> "Figure":
     return _panels(summary, draw, labels=False)
 
 
-def pairs(summary: Rows, *, arm: str, labels: int) -> "Figure":
+def pairs(summary: Sequence[SummaryRow], *, arm: str, labels: int) -> "Figure":
     """Returns a heat map of the mean gain of `arm` over all pairs of classes, with `labels`.
 
     One panel a training budget; rows of the first network and shift.

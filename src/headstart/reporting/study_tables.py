@@ -116,6 +116,15 @@ class SummaryRow(Judgement, _Point):
 
 
 @dataclasses.dataclass(frozen=True)
+class InterimRow(_Point):
+    """What is there of a row of summary.csv while the study runs."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
 class VerdictRow(_Row):
     """A row of verdicts.csv: one arm over a range of neighbouring budgets."""
 
@@ -165,7 +174,7 @@ class DerivedRow(_Row):
     lacks_steps: int
 
 
-_Kind = TypeVar("_Kind", CellRow, SummaryRow, VerdictRow, AreaRow, DerivedRow)
+_Kind = TypeVar("_Kind", CellRow, SummaryRow, InterimRow, VerdictRow, AreaRow, DerivedRow)
 
 
 def rounded(row: _Kind) -> _Kind:

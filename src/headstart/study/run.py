@@ -1,8 +1,10 @@
 """Going through the plan: what is kept already is read, the rest trained and kept."""
 
 import dataclasses
+import functools
+import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -15,6 +17,7 @@ from headstart.study.cells_table import Cells
 
 if TYPE_CHECKING:
     from headstart.study.cells import Bench, Weights
+    from headstart.study.interim import Progress
 
 # How often progress is told, in seconds.
 _SECONDS_BETWEEN = 5.0
@@ -48,6 +51,7 @@ class Runner:
     store: store.Store
     say: Say
     engine: Engine
+    progress: "Progress | None" = None
     _bench: "Bench | None" = None
     _failed_sources: dict[str, Exception] = dataclasses.field(default_factory=dict)
     _last_sources: "tuple[list[str], Weights] | None" = None
@@ -68,6 +72,7 @@ class Runner:
             f"{self.prepared.cells - len(kept)} to do in {len(works)} groups"
         )
         failures: dict[str, Exception] = {}
+        self._show(self._rows, kept)
         progress = _Progress(self.say, {work.name: self._effort(work) for work in works})
         for work, outcome in self.engine(self, works):
             if isinstance(outcome, Exception):
@@ -79,14 +84,15 @@ class Runner:
                     self._failed_sources |= dict.fromkeys(self.keys(work), outcome)
             else:
                 kept |= self.keep(work, outcome)
-            progress.advance(work.name)
+            left = progress.advance(work.name)
+            self._show([work.row] if isinstance(work, plan.Group) else [], kept, left)
         if failures:
             listed = [f"{name}: {_in_a_line(error)}" for name, error in failures.items()]
             raise UserError(
                 f"{len(failures)} of {len(works)} groups are missing, the others are done and "
                 "kept; mend the cause and run the command again:\n  " + "\n  ".join(listed)
             )
-        return self._collected(kept)
+        return [self._cells(groups, kept) for groups in self._rows.values()]
 
     def start(self) -> None:
         """Makes TensorFlow ready; comes before the first training in this process."""
@@ -216,39 +222,58 @@ class Runner:
             else self.prepared.source_work(work)
         )
 
-    def _collected(self, kept: Mapping[str, Arrays]) -> list[Cells]:
-        """Returns the rows of the grid from finished networks, by their keys.
+    def _cells(self, groups: Sequence[plan.Group], kept: Mapping[str, Arrays]) -> Cells:
+        """Returns a row of the grid from finished networks, by their keys.
 
         Where learning rates were searched, a seed has the one with the most right answers on the
         labels that validate, the first of equals.
         """
+        each = [[kept[key] for key in self.keys(group)] for group in groups]
+        by_rate = {
+            name: np.stack([np.stack([arrays[name] for arrays in own]) for own in each])
+            for name in each[0][0]
+        }
+        labels = self.prepared.data.parts["test"].labels
+        _, actual = tasks.positions(labels, groups[0].question.target)
+        best, seeds = by_rate["validation_right"].argmax(axis=0), np.arange(len(each[0]))
+        return Cells(
+            row=groups[0].row,
+            answers=by_rate["answers"][best, seeds],
+            actual=actual,
+            finite=by_rate["finite"][best, seeds],
+            learning_rates=tuple(groups[place].learning_rate for place in best),
+            validation_labels=groups[0].validation_labels,
+            cost=self.prepared.cost(groups[0]),
+        )
+
+    def _show(
+        self,
+        rows: Iterable[plan.Row],
+        kept: Mapping[str, Arrays],
+        seconds_left: float | None = None,
+    ) -> None:
+        """Leaves for the page which seeds of rows are there, with every learning rate."""
+        if self.progress is None:
+            return
+        for row in rows:
+            groups = self._rows[row]
+            keys = zip(*map(self.keys, groups), strict=True)
+            there = [all(key in kept for key in own) for own in keys]
+            seeds = list(itertools.compress(groups[0].seeds, there))
+            accuracies = np.empty(0)
+            if seeds:
+                cells = self._cells([group.of(seeds) for group in groups], kept)
+                accuracies = (cells.answers == cells.actual).mean(axis=1)
+            self.progress.add(row, accuracies)
+        self.progress.write(seconds_left)
+
+    @functools.cached_property
+    def _rows(self) -> dict[plan.Row, list[plan.Group]]:
+        """The groups of each row, one a learning rate."""
         rows: dict[plan.Row, list[plan.Group]] = {}
         for group in self.prepared.groups:
             rows.setdefault(group.row, []).append(group)
-        rates = self.prepared.grid.learning_rates
-        seeds = np.arange(self.prepared.grid.seeds)
-        cells = []
-        for row, groups in rows.items():
-            each = [[kept[key] for key in self.keys(group)] for group in groups]
-            by_rate = {
-                name: np.stack([np.stack([arrays[name] for arrays in own]) for own in each])
-                for name in each[0][0]
-            }
-            labels = self.prepared.data.parts["test"].labels
-            _, actual = tasks.positions(labels, groups[0].question.target)
-            best = by_rate["validation_right"].argmax(axis=0)
-            cells.append(
-                Cells(
-                    row=row,
-                    answers=by_rate["answers"][best, seeds],
-                    actual=actual,
-                    finite=by_rate["finite"][best, seeds],
-                    learning_rates=tuple(rates[place] for place in best),
-                    validation_labels=groups[0].validation_labels,
-                    cost=self.prepared.cost(groups[0]),
-                )
-            )
-        return cells
+        return rows
 
 
 class _Progress:
@@ -260,19 +285,20 @@ class _Progress:
         self._groups, self._effort = len(efforts), sum(efforts.values())
         self._began = self._last_line = time.monotonic()
 
-    def advance(self, name: str) -> None:
-        """Counts the group `name` as done."""
+    def advance(self, name: str) -> float:
+        """Counts the group `name` as done; returns the seconds left."""
         del self._left[name]
         now = time.monotonic()
-        if now - self._last_line < _SECONDS_BETWEEN and self._left:
-            return
-        self._last_line = now
         left = sum(self._left.values())
         seconds = (now - self._began) * left / (self._effort - left)
+        if now - self._last_line < _SECONDS_BETWEEN and self._left:
+            return seconds
+        self._last_line = now
         self._say(
             f"{self._groups - len(self._left)} of {self._groups} groups, "
             f"{_clock(now - self._began)} gone, {_clock(seconds)} left; {name}"
         )
+        return seconds
 
 
 def _in_a_line(error: Exception) -> str:

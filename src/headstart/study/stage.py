@@ -5,7 +5,7 @@ from pathlib import Path
 from headstart.core.errors import located
 from headstart.data import selection
 from headstart.params import reading
-from headstart.study import outputs, parameters, prepare, ray, run, store
+from headstart.study import interim, outputs, parameters, prepare, ray, run, store
 
 PARAMETERS = Path("study/params.yaml")
 METRICS = Path("metrics/study")
@@ -36,13 +36,13 @@ def answer(section: str) -> None:
     """Trains what is missing of a section, writes its tables and pictures, prints the answer."""
     trains, study = runner(section)
     folder = METRICS / section
-    for line in outputs.write(
-        folder,
-        trains.run(),
-        trains.prepared.grid,
-        study.statistics,
-        instructions=study.replicas.instructions,
-    ):
+    grid, settings = trains.prepared.grid, study.statistics
+    with interim.kept(section, grid, confidence=settings.confidence) as trains.progress:
+        cells = trains.run()
+        answer = outputs.write(
+            folder, cells, grid, settings, instructions=study.replicas.instructions
+        )
+    for line in answer:
         print(line)
 
 
