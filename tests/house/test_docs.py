@@ -25,17 +25,16 @@ DOCUMENTS = sorted(
     for pattern in ("*.md", "docs/*.md", ".github/*.md", ".github/ISSUE_TEMPLATE/*.yml")
     for path in ROOT.glob(pattern)
 )
-# A number with a unit of time, memory or share: somebody measured it, somewhere, once.
-MEASURED = r"(?<![\w.])\d[\d,.]* ?(?:(?:ms|s|min|minutes?|seconds?|[kMG]i?B|times)\b|%)"
+# A number with a unit of time or memory, or a ratio: somebody measured it, somewhere, once. Shares
+# in per cent are the levels of tests and intervals nearly everywhere.
+MEASURED = r"(?<![\w.])\d[\d,.]* ?(?:ms|s|min|minutes?|seconds?|[kMG]i?B|times)\b"
 # Those that stand in a sentence all the same, and why they may.
 SAID = {
     # What others publish, for who pays for the download.
     "README.md": {"31 MB", "1 GB", "3.6 GB"},
-    # What the code waits for, where it changes its way, and what a test holds it to.
+    # What the code waits for, and where it changes its way.
     "docs/identity.md": {"3 seconds"},
-    # The confidence and the power that the code has.
-    "docs/metrics.md": {"80 %", "95 %"},
-    "docs/study.md": {"0.7 times", "6.5 %", "80 %", "95 %", "99 %"},
+    "docs/study.md": {"0.7 times"},
 }
 # Written by a command as a whole.
 GENERATED = ("docs/claims.md",)
