@@ -461,8 +461,8 @@ MUTATIONS = [
     Mutation(
         "step-down without its steps",
         f"{LIBRARY}/study/verdicts.py",
-        "np.maximum.accumulate(flipped[..., ::-1, :], axis=-2)",
-        "np.maximum.accumulate(flipped[..., ::1, :], axis=-2)",
+        "axis=-2)[..., ::-1, :]",
+        "axis=-2)[..., -1:, :]",
         "tests/study/test_verdicts.py::test_adjusted_p_is_that_of_westfall_and_young_worked_out_flip_by_flip",
     ),
     Mutation(
@@ -508,10 +508,10 @@ MUTATIONS = [
         "tests/study/test_verdicts.py::test_untrained_is_an_arm_whose_balanced_accuracy_is_not_above_chance",
     ),
     Mutation(
-        "power of one seed too few",
+        "one-sided for two-sided in power",
         f"{LIBRARY}/study/verdicts.py",
         "critical = f.isf(level, 1, count - 1)",
-        "critical = f.isf(level, 1, count)",
+        "critical = f.isf(2 * level, 1, count - 1)",
         "tests/study/test_verdicts.py::test_seeds_needed_have_the_power_that_simulation_shows",
     ),
     Mutation(
@@ -569,6 +569,13 @@ MUTATIONS = [
         "    return bool(low > high)",
         "    return bool(low > math.inf)",
         "tests/study/test_outputs.py::test_baseline_that_gains_more_from_training_lacks_steps_and_saves_no_labels",
+    ),
+    Mutation(
+        "claim judged against nothing",
+        f"{LIBRARY}/study/claims.py",
+        "verdicts.max_t(np.array(values) - wanted)",
+        "verdicts.max_t(np.array(values))",
+        "tests/study/test_outputs.py::test_claim_is_judged_by_what_is_left_of_it_corrected_over_its_cases",
     ),
     Mutation(
         "error taken for accuracy",

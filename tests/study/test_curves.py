@@ -95,8 +95,8 @@ def test_mean_over_labels_of_a_constant_gain_is_that_gain() -> None:
 
 def test_mean_over_labels_weighs_budgets_by_their_share_of_the_logarithm() -> None:
     labels = np.array([10, 20, 1000])
-    by_hand = ((0 + 1) / 2 * math.log(2) + (1 + 0) / 2 * math.log(50)) / math.log(100)
-    mean = curves.mean_over_labels(labels, np.array([[0.0], [1.0], [0.0]]))
+    by_hand = ((0 + 1) / 2 * math.log(2) + (1 + 1) / 2 * math.log(50)) / math.log(100)
+    mean = curves.mean_over_labels(labels, np.array([[0.0], [1.0], [1.0]]))
     assert mean == pytest.approx([by_hand])
 
 

@@ -17,6 +17,7 @@ from sklearn.metrics import recall_score
 from typer.testing import CliRunner
 
 from headstart.cli import app
+from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 from headstart.reporting import study_figures, study_tables, style
@@ -411,36 +412,67 @@ def test_power_counts_no_fewer_seeds_than_sign_flips_need() -> None:
     assert shown.endswith("(6)")
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.3, 0.5, "supported"),
-        (0.0, 0.2, "not supported"),
-        (0.1, 0.5, "undetermined"),
-        (float("nan"), float("nan"), "undetermined"),
-    ],
-)
-def test_claim_is_judged_by_where_its_interval_lies(low: Any, high: Any, expected: Any) -> None:
-    assert claims.judged(low, high, wanted=0.25) == expected
+def test_claim_is_judged_by_what_is_left_of_it_corrected_over_its_cases() -> None:
+    draws = np.random.default_rng(0).normal(0, 0.02, (4, 12))
+    values = list(draws + np.array([0.30, 0.20, 0.25, 0.30])[:, None])
+    settled = [False, False, False, True]
+    cases = claims.judged(values, settled, wanted=0.25, settings=RULES)
+    assert [case.judgement for case in cases] == [
+        claims.SUPPORTED,
+        claims.NOT_SUPPORTED,
+        claims.UNDETERMINED,
+        claims.NOT_JUDGED,
+    ]
+    np.testing.assert_allclose([case.p for case in cases], verdicts.max_t(np.array(values) - 0.25))
+    (alone,) = claims.judged(values[:1], [False], wanted=0.25, settings=RULES)
+    assert alone.p <= cases[0].p
+    assert (alone.low, alone.mean, alone.high) == (cases[0].low, cases[0].mean, cases[0].high)
+    # Few seeds decide nothing.
+    (few,) = claims.judged([values[0][:5]], [False], wanted=0.25, settings=RULES)
+    assert few.judgement == claims.UNDETERMINED
+    assert claims.judged([], [], wanted=0.25, settings=RULES) == []
 
 
 def test_claim_without_limits_fails_with_one_case() -> None:
-    assert claims.overall(["supported", "supported"]) == "supported"
+    assert claims.overall(["supported", "supported", "not judged"]) == "supported"
     assert claims.overall(["supported", "not supported"]) == "not supported"
     assert claims.overall(["supported", "undetermined"]) == "undetermined"
+    assert claims.overall(["not judged"]) == "undetermined"
 
 
-def test_claims_are_answered_from_the_tables(written: Path) -> None:
-    path = written / "docs/claims.md"
-    folder = written / "metrics/study/claims"
+def test_claims_are_answered_from_the_tables(written: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(written)
+    path, folder = Path("docs/claims.md"), Path("metrics/study/claims")
     claims.write(path, folder, STUDY.claims, RULES)
     text = path.read_text()
     assert (
         "## 1. Transfer gives 0.99 where normal training gives 0.50\n\n**Not supported.**" in text
     )
+    assert text.index("**What to take away.** In the notebook's setting") < text.index("## 1.")
+    assert "better than training from scratch on 0 of 1 tasks and worse on 1:" in text
     assert "Trainable parameters: not supported" in text
+    assert "Time: not measured.**" in text
     assert "**Not supported where images stay" in text
     assert "What the study cannot tell" in text
+
+
+def test_time_has_a_verdict_of_its_own_by_all_rounds(written: Path, monkeypatch: Any) -> None:
+    measured = {
+        "baseline": [3.3, 3.2],
+        "features once": [0.3, 0.31],
+        "as the notebook": [0.32, 0.33],
+        "source network": [7.5, 7.4],
+    }
+    monkeypatch.chdir(written)
+    artefacts.write_json(claims.SECONDS, {"measured": measured})
+    path = Path("docs/claims.md")
+    claims.write(path, Path("metrics/study/claims"), STUDY.claims, RULES)
+    text = path.read_text()
+    claims.SECONDS.unlink()
+    assert "| features once | 10.3 to 11 | supported |" in text
+    assert "| as the notebook | 9.7 to 10.3 | undetermined |" in text
+    assert "| with the source network | 0.42 | not supported |" in text
+    assert "Its training takes 10.3 to 11 times less time." in text
 
 
 def test_committed_claims_are_those_of_the_committed_tables(

@@ -28,7 +28,7 @@ def studentised(gains: Any) -> Any:
 
 
 def test_adjusted_p_is_that_of_westfall_and_young_worked_out_flip_by_flip() -> None:
-    gains = generator(1).normal([[0.6], [0.3], [0.0]], 1.0, (3, 6))
+    gains = generator(1).normal([[0.9], [2.5], [0.4]], 1.0, (3, 6))
     observed = studentised(gains)
     order = np.argsort(-observed)
     signs = np.array(list(itertools.product((1, -1), repeat=6)))
@@ -39,6 +39,7 @@ def test_adjusted_p_is_that_of_westfall_and_young_worked_out_flip_by_flip() -> N
         last = max(last, (left >= observed[one] - 1e-9).mean())
         expected[one] = last
     np.testing.assert_allclose(verdicts.max_t(gains), expected)
+    assert len(set(expected)) == 3
 
 
 def test_one_comparison_has_the_p_value_of_the_sign_flip_test() -> None:
