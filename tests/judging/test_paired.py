@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -32,6 +32,7 @@ def test_mcnemar_gives_the_known_values(
     assert (pairs.exact_p, pairs.mid_p) == pytest.approx((exact, mid))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_mcnemar_agrees_with_scipy_and_statsmodels(left: int, right: int) -> None:
     if left + right:
@@ -75,6 +76,7 @@ def test_newcombes_interval_without_correlation_is_the_one_of_unpaired_answers()
     assert (low, high) == pytest.approx(theirs, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(COUNTS, st.floats(0.5, 0.999))
 def test_newcombes_interval_mirrors_with_the_arms_and_holds_the_gain(
     counts: tuple[int, int, int, int], confidence: float

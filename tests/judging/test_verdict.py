@@ -304,6 +304,7 @@ def test_each_model_that_is_wrong_gets_the_right_word() -> None:
         assert ("has not shown" in decided.reason) == (model is untrained)
 
 
+@settings(deadline=None)
 @given(
     actual=arrays.arrays(np.int64, 12, elements=st.integers(0, 1)),
     other=arrays.arrays(np.float64, 12, elements=st.floats(0, 1)),

@@ -46,6 +46,7 @@ VERDICTS = (
     verdict.NO_DIFFERENCE,
     verdict.INVALID,
 )
+MARGINS = st.sampled_from([0.0, 0.005, 0.5])
 SIZE = st.sampled_from([0.2, 0.25, 0.3, 60, 90, 100])
 # What no file may hold at a key, and what a slip of the keyboard makes.
 WRONG: st.SearchStrategy[Any] = st.sampled_from(
@@ -89,7 +90,7 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
             "unfrozen_learning_rate": draw(RATES),
             "overrides": {},
         },
-        "evaluate": {"alpha": 0.05, "confidence": 0.95, "margin": 0.005},
+        "evaluate": {"alpha": 0.05, "confidence": 0.95, "margin": draw(MARGINS)},
     }
     if draw(st.integers(0, 99)) > 79:
         section = draw(st.sampled_from([key for key in chosen if key != "seed"]))

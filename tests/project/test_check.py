@@ -107,8 +107,8 @@ def test_what_the_test_images_can_show_is_told_beforehand(prepared: Own, tmp_pat
     images = len(np.load(project.root / "data/prepared/target/test_labels.npy"))
     least = power.visible_difference(images, accuracy=0.9, alpha=0.05)
     said = said_of(project)
-    assert f"{images} target test images: the least difference in accuracy" in said
-    assert f"{least:.3f} where the better model answers 0.9 right" in said
+    assert f"{images} target test images: the least difference that the verdict sees" in said
+    assert f"{least:.3f} at 0.9, " in said
     assert "`equivalent` (evaluate.margin 0.005) cannot be reached: it takes 328" in said
     edit_params(project.root / "params.yaml", {"evaluate.margin": "0.1"})
     most = power.most_discordant(images, alpha=0.05, margin=0.1)

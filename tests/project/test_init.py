@@ -26,7 +26,13 @@ CLASSES = ["ant", "bee", "cat", "dog", "eel"]
 ODD_NAMES = ['a,"b"\n c.png', "=1+1.png", "caf\u00e9 \u2713\r.png", "'; drop.png"] + [
     f"{number} <b>.png" for number in range(3)
 ]
-VERDICTS = ("transfer better", "baseline better", "no difference detected", "invalid comparison")
+VERDICTS = (
+    "transfer better",
+    "baseline better",
+    "equivalent",
+    "no difference detected",
+    "invalid comparison",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -172,13 +172,13 @@ def _test_images(images: int, rules: sections.Evaluate, report: Report) -> None:
         for accuracy in _ACCURACIES
     }
     told = ", ".join(
-        f"{'none' if least is None else f'{least:.3f}'} where the better model answers "
-        f"{accuracy:g} right"
+        f"{'none' if least is None else f'{least:.3f}'} at {accuracy:g}"
         for accuracy, least in seen.items()
     )
     report.lines.append(
-        f"{images} target test images: the least difference in accuracy that the verdict sees in "
-        f"{power.POWER:.0%} of all cases: {told} (errors that fall independently)"
+        f"{images} target test images: the least difference that the verdict sees in "
+        f"{power.POWER:.0%} of all cases, by the accuracy of the better model: {told} (errors that "
+        "fall independently)"
     )
     if not rules.margin or rules.alpha >= 0.5:
         return
