@@ -16,7 +16,7 @@ from headstart.core.masking import masked
 from headstart.data import images as image_files
 from headstart.judging import metrics, verdict
 from headstart.params.strategies import BASELINE
-from headstart.project import dvc, dvc_plots, lock, outcome, same_bytes
+from headstart.project import dvc, dvc_plots, lock, outcome, published, same_bytes
 from headstart.reporting import study_tables, terminal
 from headstart.reporting.page import from_markdown
 from headstart.reporting.study_tables import SummaryRow
@@ -57,6 +57,7 @@ app = typer.Typer(
 )
 study = typer.Typer(no_args_is_help=True, help="The study: many seeds, many label budgets.")
 app.add_typer(study, name="study")
+app.add_typer(published.commands, name="networks")
 
 Section = Annotated[Literal["grid", "claims"], typer.Option(help="Of study/params.yaml.")]
 

@@ -57,7 +57,10 @@ WRONG: st.SearchStrategy[Any] = st.sampled_from(
 @st.composite
 def values(draw: st.DrawFn) -> dict[str, Any]:
     """Parameters of a small run on digits, possible ones and some that are not."""
-    own = {"from": None, "layer": "auto", "input_range": [0.0, 1.0]}
+    own = {
+        "from": None, "layer": "auto", "input_size": "auto", "input_range": [0.0, 1.0],
+        "preprocessing": "auto", "sha256": None,
+    }  # fmt: skip
     chosen: dict[str, Any] = {
         "seed": draw(st.integers(0, 2**31 - 1)),
         "dataset": {

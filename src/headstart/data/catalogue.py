@@ -9,18 +9,40 @@ from headstart.data.survey import Survey
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One published file: its name, size and SHA-256 (hex), all of the decompressed bytes.
+    """One published file: its name, size and sums (hex), all of the decompressed bytes.
 
-    A sum of None could not be verified beforehand: what first comes over https is trusted.
+    Where no sum could be verified beforehand, what first comes over https is trusted. A size that
+    is not published is None: then `most` bytes are taken.
     """
 
     name: str
-    bytes: int
+    bytes: int | None
     sha256: str | None
+    md5: str | None = None
+    most: int = 0
+
+    @property
+    def limit(self) -> int:
+        """The bytes that it can have."""
+        return self.most if self.bytes is None else self.bytes
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """The known sums, by algorithm."""
+        sums = {"sha256": self.sha256, "md5": self.md5}
+        return {algorithm: sum_ for algorithm, sum_ in sums.items() if sum_}
 
 
 @dataclass(frozen=True)
-class PublishedDataset:
+class Published:
+    """Files that are published together, under one name."""
+
+    name: str
+    files: tuple[PublishedFile, ...]
+
+
+@dataclass(frozen=True)
+class PublishedDataset(Published):
     """A published dataset of square grey images.
 
     `files` are the training images, training labels, test images and test labels, in this order.
@@ -28,15 +50,13 @@ class PublishedDataset:
     spellings, in lower case, to those names. `sources` are where it is published.
     """
 
-    name: str
-    files: tuple[PublishedFile, ...]
     classes: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
     sources: tuple[str, ...] = ()
 
     def survey(self) -> Survey:
         """Returns what the sizes of the files tell: not how many images each class has."""
-        images, labels, _, test_labels = (file.bytes for file in self.files)
+        images, labels, _, test_labels = (file.limit for file in self.files)
         # IDX: eight bytes before the labels, sixteen before the images.
         totals = {"train": labels - 8, "test": test_labels - 8}
         side = math.isqrt((images - 16) // totals["train"])

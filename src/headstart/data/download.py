@@ -14,7 +14,7 @@ from headstart.core.artefacts import replacing, write_json
 from headstart.core.errors import UserError, WrongValue
 from headstart.core.masking import masked
 from headstart.data.apt import apt
-from headstart.data.catalogue import DATASETS, PublishedDataset, PublishedFile
+from headstart.data.catalogue import DATASETS, Published, PublishedFile
 from headstart.data.verify import Fetch, FileRefused, SourceRefused, copied, say, sha256, verified
 from headstart.data.web import TIMEOUT, web
 
@@ -37,13 +37,15 @@ class Arrival:
 
 
 def download(
-    dataset: PublishedDataset,
+    dataset: Published,
     sources: Sequence[str],
     folder: Path,
     *,
     environment: Mapping[str, str],
     timeout: float | None = None,
     trusted: Path | None = None,
+    key: str = "sources",
+    advice: str = "",
 ) -> list[Arrival]:
     """Puts the published files of `dataset`, decompressed and verified, into `folder`.
 
@@ -57,6 +59,8 @@ def download(
       timeout: seconds for a connection and between two packets.
       trusted: the lock file with sums of files that nobody could verify beforehand. What first
         comes over https is written there, and enforced from then on.
+      key: the parameter to name where no source has a file, and in `advice` what helps then, if
+        not another source.
 
     Raises:
       WrongValue: when a file can be had from no source; it names each source with its reason.
@@ -69,7 +73,7 @@ def download(
     sources = [*([mirror] if mirror else []), *sources]
     _tidied(folder)
     arrivals = {
-        file.name: Arrival(file.name, file.bytes, None)
+        file.name: _arrived(folder / file.name, None)
         for file in dataset.files
         if verified(folder / file.name, file)
     }
@@ -85,19 +89,19 @@ def download(
             with _opened(source, timeout=seconds) as fetch:
                 for file in missing:
                     try:
-                        if file.sha256 is None and not source.startswith("https://"):
+                        if not file.sums and not source.startswith("https://"):
                             raise SourceRefused(
                                 "no checksum of these files is known, so that they are trusted "
                                 "on first use, over https:// only"
                             )
                         with replacing(folder / file.name) as part:
                             fetch(file, part)
-                            if file.sha256 is None:
+                            if not file.sums:
                                 _trust(dataset, file, part, trusted)
                     except FileRefused as error:
                         refused.setdefault(str(error), []).append(file.name)
                     else:
-                        arrivals[file.name] = Arrival(file.name, file.bytes, masked(source))
+                        arrivals[file.name] = _arrived(folder / file.name, masked(source))
         except SourceRefused as error:
             refused.setdefault(str(error), [])
         if refused:
@@ -108,15 +112,22 @@ def download(
         names = ", ".join(file.name for file in missing)
         by_source = "".join(f"  {failure}\n" for failure in failures)
         raise WrongValue(
-            "sources",
+            key,
             f"no source has {names} of {dataset.name}\n{by_source}"
-            f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder and set "
-            "HEADSTART_MIRROR=FOLDER, or add another source.",
+            + (
+                advice
+                or f"Put the {len(dataset.files)} published files (NAME or NAME.gz) into a folder "
+                "and set HEADSTART_MIRROR=FOLDER, or add another source."
+            ),
         )
     return [arrivals[file.name] for file in dataset.files]
 
 
-def _with_trusted_sums(dataset: PublishedDataset, lock: Path | None) -> PublishedDataset:
+def _arrived(path: Path, source: str | None) -> Arrival:
+    return Arrival(path.name, path.stat().st_size, source)
+
+
+def _with_trusted_sums(dataset: Published, lock: Path | None) -> Published:
     """Returns the dataset with the sums that the lock file holds for unknown ones."""
     known = _locked(lock).get(dataset.name, {})
     return dataclasses.replace(
@@ -140,7 +151,7 @@ def _locked(lock: Path | None) -> dict[str, dict[str, str]]:
         ) from error
 
 
-def _trust(dataset: PublishedDataset, file: PublishedFile, part: Path, lock: Path | None) -> None:
+def _trust(dataset: Published, file: PublishedFile, part: Path, lock: Path | None) -> None:
     """Writes the sum of a file that came over https into the lock file."""
     digest = sha256(part)
     for other in DATASETS.values():

@@ -48,14 +48,25 @@ def copied(candidates: Iterable[Path], file: PublishedFile, to: Path) -> None:
 
 def verified(path: Path, file: PublishedFile) -> bool:
     """Tells whether `path` holds the published bytes; what has no known sum, it does not."""
-    there = path.is_file() and path.stat().st_size == file.bytes
-    return there and sha256(path) == file.sha256
+    if not path.is_file() or file.bytes not in (None, path.stat().st_size):
+        return False
+    sums = {algorithm: _sum(path, algorithm) for algorithm in file.sums}
+    return bool(sums) and sums == file.sums
 
 
 def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes in hex."""
+    return _sum(path, "sha256")
+
+
+def _sum(path: Path, algorithm: str) -> str:
     with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        return hashlib.file_digest(content, lambda: _digest(algorithm)).hexdigest()
+
+
+def _digest(algorithm: str) -> "hashlib._Hash":
+    # MD5 guards against accidents; whoever publishes it alone gives nothing better.
+    return hashlib.new(algorithm, usedforsecurity=False)
 
 
 def unpack(packed: Path, file: PublishedFile, to: Path) -> None:
@@ -64,22 +75,25 @@ def unpack(packed: Path, file: PublishedFile, to: Path) -> None:
     Whether they are compressed is seen from the bytes: some servers decompress on the way.
     """
     total = 0
-    digest = hashlib.sha256()
+    digests = {algorithm: _digest(algorithm) for algorithm in file.sums}
     with packed.open("rb") as raw, to.open("wb") as out:
         is_gzip = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         raw.seek(0)
         content = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
-        while chunk := _read(content, min(_CHUNK, file.bytes + 1 - total)):
+        while chunk := _read(content, min(_CHUNK, file.limit + 1 - total)):
             total += len(chunk)
-            if total > file.bytes:
-                raise FileRefused(f"holds more than the published {file.bytes} bytes")
-            digest.update(chunk)
+            if total > file.limit:
+                published = "published" if file.bytes else "possible"
+                raise FileRefused(f"holds more than the {published} {file.limit} bytes")
+            for digest in digests.values():
+                digest.update(chunk)
             out.write(chunk)
-    if total != file.bytes:
+    if file.bytes not in (None, total):
         raise FileRefused(f"holds {total} bytes instead of {file.bytes}")
-    if file.sha256 is not None and digest.hexdigest() != file.sha256:
-        sums = f"{digest.hexdigest()[:16]}... instead of the published {file.sha256[:16]}..."
-        raise FileRefused(f"has SHA-256 {sums}")
+    for algorithm, digest in digests.items():
+        if (has := digest.hexdigest()) != (known := file.sums[algorithm]):
+            name = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
+            raise FileRefused(f"has {name} {has[:16]}... instead of the published {known[:16]}...")
 
 
 def _read(content: IO[bytes], count: int) -> bytes:

@@ -57,6 +57,7 @@ def _address(base: str, name: str) -> str:
 def _fetched(url: str, to: Path, file: PublishedFile, *, timeout: float) -> bool:
     """Writes what `url` sends to `to`; returns False when the server has no such file."""
     say(f"fetching {masked(url)}")
+    to.unlink(missing_ok=True)
     for pause in (*_BACKOFF_SECONDS, None):
         try:
             _request(url, to, file, timeout=timeout)
@@ -76,7 +77,7 @@ def _fetched(url: str, to: Path, file: PublishedFile, *, timeout: float) -> bool
 
 
 def _request(url: str, to: Path, file: PublishedFile, *, timeout: float) -> None:
-    """Writes what one GET of `url` answers to `to`, giving up on a server that only drips.
+    """Adds to `to` what of `url` it lacks, by one GET, giving up on a server that only drips.
 
     The timeouts of requests start anew with each packet, so a byte a second would hold us for
     weeks: the request has a thread of its own, and this one watches what comes.
@@ -84,7 +85,7 @@ def _request(url: str, to: Path, file: PublishedFile, *, timeout: float) -> None
     failures: list[Exception] = []
     window = 2 * timeout
     # Closed when this gives up, which ends the other thread at its next write.
-    with to.open("wb") as out:
+    with to.open("ab") as out:
 
         def work() -> None:
             try:
@@ -109,21 +110,30 @@ def _request(url: str, to: Path, file: PublishedFile, *, timeout: float) -> None
 def _receive(url: str, out: BinaryIO, file: PublishedFile, *, timeout: float) -> None:
     def arrived(response: requests.Response, **_: Any) -> None:
         onward = urljoin(response.url, response.headers.get("location", ""))
-        if file.sha256 is None and not onward.startswith("https://"):
+        if not file.sums and not onward.startswith("https://"):
             response.close()
             raise SourceRefused("sends on to an address without https, which cannot be trusted")
 
     # What an honest server sends at most: gzip hardly ever lengthens.
-    most = file.bytes + file.bytes // 64 + 64 * 1024
+    most = file.limit + file.limit // 64 + 64 * 1024
+    begun = out.tell()
     headers = {"Accept-Encoding": "identity"}
+    if begun:  # a connection broke
+        headers["Range"] = f"bytes={begun}-"
     asked = requests.get(
         url, stream=True, timeout=timeout, headers=headers, hooks={"response": arrived}
     )
     with asked as response:
         response.raise_for_status()
-        total = int(response.headers.get("content-length", 0)) or None
-        shown = sys.stderr.isatty()
-        with tqdm.tqdm(total=total, unit="B", unit_scale=True, disable=not shown) as progress:
+        if response.status_code != requests.codes.partial:
+            begun = out.seek(0)
+            out.truncate()
+        left = int(response.headers.get("content-length", 0))
+        total = begun + left if left else None
+        hidden = not sys.stderr.isatty()
+        with tqdm.tqdm(
+            total=total, initial=begun, unit="B", unit_scale=True, disable=hidden
+        ) as progress:
             for chunk in response.iter_content(_WEB_CHUNK):
                 if out.tell() + len(chunk) > most:
                     raise FileRefused(f"the server sends more than {most} bytes")

@@ -1,5 +1,6 @@
 """Single values of the files of parameters, checked; nothing here changes a result."""
 
+import math
 from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -123,17 +124,53 @@ def own_path(value: Any) -> Any:
     return value
 
 
-def own_network(value: Any) -> Any:
-    """Returns the path as it is, or raises what is wrong with it."""
+APPLICATIONS = (
+    "MobileNetV2_0.35", "MobileNetV2_0.5", "MobileNetV2_0.75", "MobileNetV2", "MobileNetV2_1.3",
+    "MobileNetV2_1.4", "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0", "ResNet50",
+    "ResNet50V2", "DenseNet121", "ConvNeXtTiny",
+)  # fmt: skip
+"""The networks of `data.weights`, which stands above this."""
+
+PREPROCESSINGS = ("auto", "tf", "torch", "caffe", "raw")
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def source_network(value: Any) -> Any:
+    """Returns the path or name as it is, or raises what is wrong with it."""
     if value is None:
         return value
-    path = PurePosixPath(value) if isinstance(value, str) else PurePosixPath()
-    if path.parts[:2] != ("models", "own") or path.suffix != ".keras" or ".." in path.parts:
+    text = value if isinstance(value, str) else ""
+    if text.startswith("keras:"):
+        if text.removeprefix("keras:") not in APPLICATIONS:
+            raise ValueError(
+                f"is not among the published networks; there are {', '.join(APPLICATIONS)} "
+                "(headstart networks)"
+            )
+        return value
+    path = PurePosixPath(text)
+    if path.parts[:2] != ("models", "own") or path.suffix not in MODEL_SUFFIXES or (
+        ".." in path.parts
+    ):  # fmt: skip
         raise ValueError(
-            "is not a .keras file below models/own/, where DVC sees that it changed; copy it "
-            "there, or write null to train the source network"
+            "is neither keras:NAME (headstart networks lists the names) nor a "
+            f"{', '.join(MODEL_SUFFIXES)} file below models/own/, where DVC sees that it changed; "
+            "copy it there, or write null to train the source network"
         )
     return value
+
+
+def preprocessing(value: Any) -> Any:
+    """Returns the preprocessing as it is, or raises what is wrong with it."""
+    if isinstance(value, tuple):
+        numbers = all(type(end) in (int, float) and math.isfinite(end) for end in value)
+        if len(value) == 2 and numbers and value[0] != value[1]:
+            return value
+    elif isinstance(value, str) and value in PREPROCESSINGS:
+        return value
+    raise ValueError(
+        f"is not allowed; allowed are {', '.join(PREPROCESSINGS)}, or [BLACK, WHITE]: what the "
+        "network takes for them"
+    )
 
 
 Whole = Annotated[int, BeforeValidator(_a_number)]

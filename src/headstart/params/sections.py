@@ -22,8 +22,9 @@ from headstart.params.fields import (
     image_size,
     known,
     others_or_classes,
-    own_network,
     own_path,
+    preprocessing,
+    source_network,
     sources,
 )
 from headstart.params.networks import Network, output_activation
@@ -77,9 +78,29 @@ class TrainingSettings(Section):
 class SourceTrainingSettings(TrainingSettings):
     """How the source network comes about: trained here, or a network that exists, cut."""
 
-    from_: Annotated[str | None, PlainValidator(own_network), Field(alias="from")]
+    from_: Annotated[str | None, PlainValidator(source_network), Field(alias="from")]
     layer: Annotated[str, Field(min_length=1)]
+    input_size: Annotated[Literal["auto"] | tuple[int, int], PlainValidator(image_size)]
     input_range: tuple[Number, Number]
+    preprocessing: Annotated[str | tuple[float, float], PlainValidator(preprocessing)]
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")]
+
+    @model_validator(mode="after")
+    def _one_key_says_what_the_network_takes(self) -> Self:
+        published = self.from_ is not None and self.from_.startswith("keras:")
+        if self.input_range != (0.0, 1.0) and (published or self.preprocessing != "auto"):
+            raise Refused(
+                "source_training.input_range",
+                self.input_range,
+                "[0.0, 1.0], since source_training.preprocessing says what the network takes",
+            )
+        if self.sha256 is not None and not published:
+            raise Refused(
+                "source_training.sha256",
+                self.sha256,
+                "null: DVC keeps the hash of a file of one's own",
+            )
+        return self
 
 
 class Overrides(Section):
@@ -227,6 +248,8 @@ def _training(training: TrainingSettings) -> dict[str, Any]:
     if not isinstance(training, SourceTrainingSettings):
         return training.model_dump()
     if training.from_ is None:
-        return training.model_dump(exclude={"from_", "layer", "input_range"})
-    # Nothing is trained: the file is named by its hash among the data.
-    return training.model_dump(include={"from_", "layer", "input_range"}, by_alias=True)
+        return training.model_dump(include=set(TrainingSettings.model_fields))
+    # Nothing is trained: what was made of the file is named by its hash.
+    values = training.model_dump(include={"from_", "layer", "input_range"}, by_alias=True)
+    fitted = training.model_dump(include={"input_size", "preprocessing"})
+    return values | {key: value for key, value in fitted.items() if value != "auto"}

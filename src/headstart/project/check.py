@@ -151,7 +151,7 @@ def _data(root: Path, settings: sections.Params, report: Report) -> _Data:
         published = catalogue.DATASETS.get(chosen.name)
         survey = published.survey() if published else digits.survey()
         if published:
-            megabytes = sum(file.bytes for file in published.files) / 1e6
+            megabytes = sum(file.limit for file in published.files) / 1e6
             report.lines.append(f"{chosen.name} is not there yet: {megabytes:.0f} MB to fetch")
         classes, aliases, labels = list(survey.classes), survey.aliases, survey.labels()
         shape, counted = survey.sizes[0], survey.counts is not None

@@ -23,6 +23,9 @@ MEANT = {
     "source_training.from": None,
     "source_training.layer": "auto",
     "source_training.input_range": [0.0, 1.0],
+    "source_training.input_size": "auto",
+    "source_training.preprocessing": "auto",
+    "source_training.sha256": None,
 }
 """What was done before `params.yaml` had a key, by key. Whoever adds a parameter adds its line."""
 

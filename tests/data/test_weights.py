@@ -1,0 +1,213 @@
+"""Weights of published networks: verified on the way in, named where they cannot be had."""
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from own_projects import new
+from published import Answer, Handler, Server, missing, running
+
+from headstart.core.errors import UserError, located
+from headstart.data import verify, web, weights
+from headstart.params import fields, reading
+from headstart.project import published
+
+CONTENT = b"weights of a network" * 50_000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+NAME = "ResNet50"
+FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+UNPUBLISHED = "MobileNetV2_0.35"
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaces two networks of the table: one of known sum, one of none."""
+    monkeypatch.setattr(web, "_BACKOFF_SECONDS", (0.0,))
+    for name, md5 in ((NAME, MD5), (UNPUBLISHED, None)):
+        tiny = dataclasses.replace(
+            weights.NETWORKS[name], md5=md5, address="http://127.0.0.1:9/", parameters=1
+        )
+        monkeypatch.setitem(weights.NETWORKS, name, tiny)
+
+
+Serve = Callable[[Answer], Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with running() as start:
+        yield start
+
+
+def sends(content: bytes, *, length: int | None = None) -> Answer:
+    def answer(handler: Handler, name: str, compressed: bool) -> None:
+        if compressed:
+            missing(handler, name, compressed)
+        else:
+            handler.send(content, length=length)
+
+    return answer
+
+
+def keep(
+    folder: Path, mirror: str = "", *, name: str | None = NAME, sha256: str | None = None
+) -> None:
+    source = f"keras:{name}" if name else None
+    with located("params.yaml: source_training."):
+        weights.keep(
+            source,
+            folder,
+            input_size="auto",
+            sha256=sha256,
+            environment={"HEADSTART_MIRROR": mirror, "HEADSTART_TIMEOUT": "5"},
+        )
+
+
+def test_parameters_know_the_names_of_the_table() -> None:
+    assert set(weights.NETWORKS) == set(fields.APPLICATIONS)
+    assert {network.preprocessing for network in weights.NETWORKS.values()} <= set(
+        fields.PREPROCESSINGS
+    )
+    for network in weights.NETWORKS.values():
+        assert ":" not in network.published().name
+    assert weights.named("models/own/mine.keras") is weights.named(None) is None
+
+
+def test_verified_weights_are_kept_and_others_go(serve: Serve, tmp_path: Path) -> None:
+    server = serve(sends(CONTENT))
+    (tmp_path / "of another network.h5").touch()
+    keep(tmp_path, server.url)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert (tmp_path / FILE).read_bytes() == CONTENT
+    asked = len(server.asked)
+    keep(tmp_path, server.url)
+    assert len(server.asked) == asked
+    keep(tmp_path, name=None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (sends(b"!" * len(CONTENT)), f"has MD5 .* instead of the published {MD5[:16]}"),
+        (sends(CONTENT[:-1]), "has MD5"),
+        (sends(CONTENT[:-1], length=len(CONTENT)), "ended before the whole file had come"),
+        (sends(CONTENT * 200), "sends more than"),
+        (missing, "404"),
+    ],
+)
+def test_weights_that_cannot_be_had_are_one_message_and_no_file(
+    serve: Serve, tmp_path: Path, answer: Answer, said: str
+) -> None:
+    with pytest.raises(UserError, match=f"source_training.from: no source has {FILE}") as refused:
+        keep(tmp_path, serve(answer).url)
+    mirror, address = str(refused.value).splitlines()[1:-1]
+    assert re.search(said, mirror)
+    assert "Connection refused" in address
+    assert f"headstart networks fetch {NAME}" in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_broken_connection_goes_on_where_it_broke(serve: Serve, tmp_path: Path) -> None:
+    ranges = []
+
+    def answer(handler: Handler, name: str, compressed: bool) -> None:
+        if compressed:
+            missing(handler, name, compressed)
+            return
+        asked = handler.headers.get("Range")
+        ranges.append(asked)
+        if asked is None:
+            handler.send(CONTENT[:300_000], length=len(CONTENT))
+            return
+        begun = int(asked.removeprefix("bytes=").removesuffix("-"))
+        handler.send(CONTENT[begun:], status=206)
+
+    keep(tmp_path, serve(answer).url)
+    assert (tmp_path / FILE).read_bytes() == CONTENT
+    chunk = 16 * 1024
+    assert ranges == [None, f"bytes={300_000 // chunk * chunk}-"]
+
+
+def test_unpublished_sum_is_told_once_and_enforced_then(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = serve(sends(CONTENT))
+    with pytest.raises(UserError, match="trusted on first use, over https:// only"):
+        keep(tmp_path, plain.url, name=UNPUBLISHED)
+    with pytest.raises(UserError, match=r"has SHA-256 .* instead of the published 0000"):
+        keep(tmp_path, plain.url, name=UNPUBLISHED, sha256="0" * 64)
+    assert list(tmp_path.iterdir()) == []
+    capsys.readouterr()
+    keep(tmp_path, plain.url, name=UNPUBLISHED, sha256=SHA256)
+    assert "trusted on first use" not in capsys.readouterr().err
+    # A second sum does not replace the published one.
+    with pytest.raises(UserError, match=r"has SHA-256"):
+        keep(tmp_path, plain.url, sha256="0" * 64)
+
+
+def test_fetched_weights_carry_their_sum_and_write_it_into_the_project(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = new(tmp_path / "project", dataset="digits")
+    monkeypatch.chdir(project.root)
+    text = Path("params.yaml").read_text()
+    text = text.replace("from: null", f"from: keras:{UNPUBLISHED}")
+    Path("params.yaml").write_text(text)
+    carried = tmp_path / "carried"
+    name = weights.NETWORKS[UNPUBLISHED].published((96, 96)).name
+    assert "_96_" in name
+    carried.mkdir()
+    (carried / name).write_bytes(CONTENT)
+    (carried / f"{name}.sha256").write_text(f"{SHA256}  {name}\n")
+    monkeypatch.setenv("HEADSTART_MIRROR", str(carried))
+    lines = published.fetch(UNPUBLISHED, tmp_path / "here", input_size=(96, 96))
+    assert SHA256 in lines[0]
+    assert (tmp_path / f"here/{name}.sha256").read_text() == f"{SHA256}  {name}\n"
+    assert verify.sha256(tmp_path / "here" / name) == SHA256
+    assert reading.load(Path("params.yaml")).source_training.sha256 == SHA256
+    assert Path("params.yaml").read_text().count("#") == text.count("#")
+    (carried / name).write_bytes(CONTENT[1:])
+    with pytest.raises(UserError, match="has SHA-256"):
+        published.fetch(UNPUBLISHED, tmp_path / "there", input_size=(96, 96))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("from", "keras:VGG1", "is not among the published networks; there are MobileNetV2_0.35"),
+        ("from", "models/own/mine.pt", "is neither keras:NAME"),
+        ("preprocessing", "imagenet", "allowed are auto, tf, torch, caffe, raw, or"),
+        ("preprocessing", "[1.0, 1.0]", "allowed are auto, tf"),
+        ("input_size", "96", "allowed are auto, or"),
+        ("sha256", "abc", "source_training.sha256"),
+        ("sha256", f'"{"0" * 64}"', "DVC keeps the hash of a file of one's own"),
+    ],
+)
+def test_what_no_network_can_be_adopted_by_is_refused(
+    tmp_path: Path, key: str, value: str, said: str
+) -> None:
+    text = Path(__file__).parents[2].joinpath("params.yaml").read_text()
+    head, rest = text.split("source_training:", 1)
+    lines = [
+        f"  {key}: {value}" if line.startswith(f"  {key}:") else line for line in rest.split("\n")
+    ]
+    with pytest.raises(UserError, match=said):
+        reading.parse(f"{head}source_training:" + "\n".join(lines), "params.yaml")
+
+
+def test_networks_are_listed_with_what_they_take_and_weigh(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    published.table()
+    said = capsys.readouterr().out
+    for name in fields.APPLICATIONS:
+        assert name in said
+    assert "27,820,128" in said
+    with pytest.raises(UserError, match=r"there is no network VGG16; there are MobileNetV2_0.35"):
+        published.fetch("VGG16", Path(os.devnull), input_size="auto")
