@@ -14,8 +14,12 @@ from studies import digests, prepared, values
 from headstart.core.errors import UserError
 from headstart.study import outputs, ray, run, store
 
-# Every arm, so that sources travel too.
-GRID: dict[str, Any] = {"labels": [10, "all"], "training": [{"steps": 60}]}
+# Every arm, so that sources travel too, and a search.
+GRID: dict[str, Any] = {
+    "labels": [10, "all"],
+    "training": [{"steps": 60}],
+    "learning_rates": [0.1, 0.01],
+}
 
 
 def on_two_nodes(raw: Path, folder: Path, *options: str) -> str:

@@ -70,8 +70,9 @@ def made(
                     answers=np.where(right, actual, 1 - actual),
                     actual=actual,
                     finite=np.ones(SEEDS, dtype=bool),
-                    learning_rates=(0.001,) * SEEDS,
-                    validation_labels=0,
+                    learning_rate=0.001,
+                    source_learning_rate=0.001,
+                    rate_at_edge=False,
                     cost=cost,
                 )
             )
@@ -279,7 +280,6 @@ def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:
             cell,
             answers=cell.answers[:1],
             finite=cell.finite[:1],
-            learning_rates=cell.learning_rates[:1],
         )
         for cell in made()
     ]

@@ -136,11 +136,43 @@ def test_groups_are_named_by_the_seeds_that_they_hold() -> None:
     assert group.of([2, 3, 7]).name.endswith("/seeds=2,3,7")
 
 
-def test_searched_rates_cost_every_budget_the_same_share_of_its_labels() -> None:
-    settings = grid(learning_rates=[0.001, 0.01])
-    found = plan.label_budgets(settings, available=5125, classes=2, task="t")
-    assert [validation for _, validation in found] == [round(0.2 * labels) for labels, _ in found]
-    assert all(v == 0 for _, v in plan.label_budgets(grid(), available=5125, classes=2, task="t"))
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (10, [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]),
+        (13, [(0, 3), (3, 6), (6, 9), (9, 11), (11, 13)]),
+        (24, [(0, 5), (5, 10), (10, 15), (15, 20), (20, 24)]),
+        (25, [(20, 25)]),
+        (50, [(40, 50)]),
+        (5125, [(4100, 5125)]),
+        (3, [(0, 1), (1, 2), (2, 3)]),
+    ],
+)
+def test_last_fifth_validates_and_of_few_labels_each_fifth_once(labels: int, expected: Any) -> None:
+    assert plan.folds(grid(), labels) == expected
+
+
+def test_search_is_on_five_seeds_at_every_rate_whatever_the_order_of_the_list() -> None:
+    (row, *_) = groups(labels=[10, 50], learning_rates=[0.1, 0.001, 0.01])
+    found = list(plan.search(row, grid(learning_rates=[0.1, 0.001, 0.01])))
+    assert len(found) == 15
+    assert {group.seeds for group in found} == {(0, 1, 2, 3, 4)}
+    assert {group.training_labels for group in found} == {8}
+    assert found == list(plan.search(row, grid(learning_rates=[0.001, 0.01, 0.1], seeds=40)))
+    assert (row.learning_rate, row.training_labels, row.searches) == (0.001, 10, False)
+    few = groups(seeds=3, learning_rates=[0.001, 0.01])[0]
+    assert next(plan.search(few, grid())).seeds == (0, 1, 2)
+
+
+def test_rate_that_is_taken_unsearched_is_the_nearest_to_the_sources() -> None:
+    source = {"epochs": 5, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.01}
+    for rates, expected in (
+        ([0.1], 0.1),
+        ([0.1, 0.01], 0.01),
+        ([0.002, 0.1, 0.5], 0.002),
+        ([0.1, 0.001], 0.001),
+    ):
+        assert grid(learning_rates=rates, source_training=source).reference_rate == expected
 
 
 def test_number_of_steps_is_that_of_the_batches() -> None:

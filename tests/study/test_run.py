@@ -1,6 +1,8 @@
 import csv
+import dataclasses
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import random
@@ -172,12 +174,130 @@ def test_diverged_cell_is_a_result_and_counted(make: Any) -> None:
     assert np.isfinite(found[1].accuracies).all()
 
 
-def test_searched_learning_rate_is_the_one_that_validates_best(make: Any) -> None:
-    grid = {"arms": ["baseline", "frozen"], "labels": [40], "training": [{"steps": 40}]}
-    found = make(learning_rates=[1e-7, 0.05], **grid).run()
-    assert all(one.validation_labels == 8 for one in found)
-    baseline = next(one for one in found if one.row.arm == "baseline")
-    assert baseline.learning_rates.count(0.05) >= 3
+SEARCHED: dict[str, Any] = {
+    "arms": ["baseline", "frozen", "gradual"],
+    "labels": [10, 40],
+    "seeds": 6,
+    "training": [{"steps": 30}],
+    "learning_rates": [1e-6, 0.01, 0.1],
+}
+
+
+def test_every_row_is_trained_on_all_its_labels_at_the_rate_that_its_search_chose(
+    make: Any, trained: Any
+) -> None:
+    said: list[str] = []
+    runner = make(said=said, **SEARCHED)
+    found = runner.run()
+    # Three rates on five seeds: one training with 40 labels, five folds with 10, for three arms.
+    search = 3 * 5 * (1 + 5) * 3
+    sources = [name for name, _ in trained if name.startswith("source")]
+    # The source's rate is searched too; the rate of its settings is one of the list here.
+    assert len(sources) == 3 * 5 + len({0.01, found[-1].source_learning_rate})
+    searches = [line for line in said if line.startswith("search of learning rates: ")]
+    assert [int(line.split()[4]) for line in searches] == [3 * 5, search]
+    for one in found:
+        assert one.learning_rate in (0.01, 0.1)
+        assert one.rate_at_edge == (one.learning_rate == 0.1)
+        assert one.accuracies.shape == (6,)
+        assert one.cost.search_updates == 3 * 5 * 30 * (5 if one.row.labels == 10 else 1)
+        assert one.cost.search_flops > 0
+        assert math.isnan(one.source_learning_rate) == (one.row.arm == "baseline")
+    # What is trained at the end knows nothing of the search.
+    for one in found:
+        rates = {"learning_rates": [one.learning_rate]}
+        if one.row.arm == "baseline":
+            alone = make(**SEARCHED | rates | {"arms": ["baseline"], "labels": [one.row.labels]})
+            trained.clear()
+            assert (alone.run()[0].answers == one.answers).all()
+            assert trained == []
+    unsearched = runner.unsearched()
+    assert {one.learning_rate for one in unsearched} == {0.01}
+    trained.clear()
+    plain = make(**SEARCHED | {"learning_rates": [0.01]}).run()
+    assert trained == []
+    for one, other in zip(plain, unsearched, strict=True):
+        assert (one.answers == other.answers).all()
+        assert one.cost.search_updates == one.cost.search_flops == 0
+        assert not one.rate_at_edge
+
+
+def test_order_of_the_rates_and_more_seeds_change_no_byte_of_a_search(
+    make: Any, trained: Any
+) -> None:
+    grid = SEARCHED | {"arms": ["baseline", "frozen"]}
+    runner = make(**grid)
+    before = {one.row: one for one in runner.run()}
+    kept = files(runner)
+    trained.clear()
+    again = make(**grid | {"learning_rates": [0.1, 1e-6, 0.01]}).run()
+    assert trained == []
+    assert files(runner) == kept
+    for one in again:
+        assert one.learning_rate == before[one.row].learning_rate
+        assert (one.answers == before[one.row].answers).all()
+    grown = make(**grid | {"seeds": 8}).run()
+    assert {seed for _, seed in trained} == {6, 7}, "the search is not made again"
+    assert kept.items() <= files(runner).items()
+    for one in grown:
+        assert one.learning_rate == before[one.row].learning_rate
+        assert one.source_learning_rate == before[one.row].source_learning_rate or (
+            one.row.arm == "baseline"
+        )
+        assert (one.answers[:6] == before[one.row].answers).all()
+
+
+def test_search_sees_no_test_image_and_no_label_that_validates(make: Any) -> None:
+    runner = make(**SEARCHED | {"seeds": 2})
+    runner.start()
+    grid = runner.prepared.grid
+    for row in runner.prepared.groups:
+        bench = runner.bench(row)
+        for group in plan.search(row, grid):
+            assert group.training_labels + group.validation_labels == row.row.labels
+            trains = set(bench.chosen(group, 0))
+            assert set(bench.order(group, 0).ravel()) - {plan.EMPTY} <= trains
+            validates = bench.validating(group, 0)
+            assert trains.isdisjoint(validates)
+            assert trains | set(validates) == set(bench.subset(0)[: row.row.labels])
+        blind = dataclasses.replace(bench, data=dataclasses.replace(bench.data, target_test=None))
+        (loss,) = cells.train(blind, group).values()
+        assert loss.shape == (2, group.validation_labels)
+        assert (loss == cells.train(bench, group)["losses"]).all()
+
+
+def test_losses_are_those_of_the_probabilities_cut_at_a_millionth() -> None:
+    one_unit = np.array([[[0.25], [1.0], [0.0], [np.nan]]], dtype=np.float32)
+    losses = cells._log_losses(one_unit, np.array([[1, 0, 0, 1]]))
+    expected = [-math.log(0.25), -math.log(1e-6), -math.log(1 - 1e-6), math.nan]
+    np.testing.assert_allclose(losses, [expected], rtol=1e-12)
+    three = np.array([[[0.2, 0.3, 0.5]]], dtype=np.float32)
+    np.testing.assert_allclose(cells._log_losses(three, np.array([[1]])), -np.log(three[:, :, 1]))
+
+
+def test_sources_rate_is_chosen_on_its_validation_images(make: Any) -> None:
+    runner = make(**SEARCHED | {"seeds": 2, "arms": ["baseline", "frozen"], "labels": [40]})
+    found = runner.run()
+    row = runner.prepared.groups[1]
+    losses = {}
+    for group in plan.source_search(row.source, runner.prepared.grid):
+        kept = [runner.store.read(key)["losses"] for key in runner.keys(group)]
+        valid = np.isin(runner.prepared.data.parts["valid"].labels, row.question.source.numbers)
+        assert all(len(own) == valid.sum() for own in kept)
+        losses[group.learning_rate] = np.mean(kept)
+    assert found[1].source_learning_rate == min(losses, key=lambda rate: losses[rate])
+    # Other images that validate are another search, and no other target network.
+    before = runner.keys(row), runner.keys(group)
+    parts = runner.prepared.data.parts
+    moved = parts | {
+        "valid": dataclasses.replace(parts["valid"], labels=parts["valid"].labels[::-1])
+    }
+    runner = make(**SEARCHED | {"seeds": 2, "arms": ["baseline", "frozen"], "labels": [40]})
+    runner.prepared = dataclasses.replace(
+        runner.prepared, data=dataclasses.replace(runner.prepared.data, parts=moved)
+    )
+    assert runner.keys(row) == before[0]
+    assert set(runner.keys(group)).isdisjoint(before[1])
 
 
 def test_too_little_memory_is_refused_before_anything_trains(make: Any, monkeypatch: Any) -> None:

@@ -42,7 +42,8 @@ def main() -> None:
         def engine(runner: Any, groups: Any) -> Any:
             for number, one in enumerate(ray.outcomes(runner, groups)):
                 yield one
-                if asked.kill and number == len(groups) // 3:
+                # Once, in the largest of the engine's calls.
+                if asked.kill and len(workers) == 2 and number == len(groups) // 3 > 2:
                     nodes.remove_node(workers.pop(), allow_graceful=False)
                     print("killed a node", flush=True)
 

@@ -57,7 +57,7 @@ def data(folder: Path, **dataset: Any) -> raw_data.Raw:
     settings = reading.load(ROOT / "params.yaml").dataset
     chosen = settings.model_copy(update={"name": folder.name} | SIZES | dataset)
     raw, rows = selection.select(chosen, folder.parent)
-    return raw.drawn({name: rows[name] for name in ("train", "test")})
+    return raw.drawn({name: rows[name] for name in ("train", "valid", "test")})
 
 
 def prepared(folder: Path, replicas: Any = (), **grid: Any) -> prepare.Prepared:

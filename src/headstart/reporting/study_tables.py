@@ -49,7 +49,7 @@ class CellRow(_Row):
     degenerate: int
     diverged: int
     learning_rate: float
-    validation_labels: int
+    source_learning_rate: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,12 +107,16 @@ class SummaryRow(Judgement, _Point):
     gain_two_way_low: float
     gain_two_way_high: float
     diverged: int
-    validation_labels: int
+    learning_rate: float
+    source_learning_rate: float
+    rate_at_edge: int
     trainable_parameters: int
     updates: int
     flops: int
     flops_as_notebook: int
     source_flops: int
+    search_updates: int
+    search_flops: int
 
 
 @dataclasses.dataclass(frozen=True)

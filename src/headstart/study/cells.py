@@ -11,7 +11,7 @@ import numpy as np
 from headstart.core.parts import Part
 from headstart.data import tasks
 from headstart.data.raw_data import Raw, normalise
-from headstart.judging.answers import answered_classes
+from headstart.judging.answers import answered_classes, per_class
 from headstart.learning import networks, replicas
 from headstart.params.networks import Network, output_activation, output_units
 from headstart.params.strategies import HEAD_ALONE, Phase
@@ -21,6 +21,9 @@ from headstart.study.parameters import Grid
 from headstart.transfer import graft
 
 Weights = replicas.Weights
+
+# A wrong answer given with certainty costs 14 nats.
+_SMALLEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,12 @@ class Bench:
     grid: Grid
     source: Callable[[plan.SourceGroup], Weights]
     threads: int
-    _features: dict[tuple[tuple[int, ...], bool, int], tuple[np.ndarray, np.ndarray]] = field(
+    _features: dict[tuple[tuple[int, ...], float | None, int, str], np.ndarray] = field(
         default_factory=dict
     )
-    _spans: dict[tuple[tuple[int, ...], int], list[subspace.Span]] = field(default_factory=dict)
+    _spans: dict[tuple[tuple[int, ...], int, tuple[int, int]], list[subspace.Span]] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         self.model = self._model(self.data.target_train.images.shape[1:])
@@ -115,7 +120,8 @@ class Bench:
 
     def chosen(self, group: plan.Group, seed: int) -> np.ndarray:
         """Returns the training images of a cell, int32 (images,)."""
-        return self.subset(seed)[: group.training_labels].astype(np.int32)
+        order = self.subset(seed)[: group.row.labels]
+        return np.delete(order, slice(*group.validates)).astype(np.int32)
 
     def places(self, group: plan.Group, seed: int) -> np.ndarray:
         """Returns every batch of a cell as places among its images, (steps, batch)."""
@@ -127,8 +133,8 @@ class Bench:
         return np.where(places == plan.EMPTY, plan.EMPTY, self.chosen(group, seed)[places])
 
     def validating(self, group: plan.Group, seed: int) -> np.ndarray:
-        """Returns the training images that validate in a cell: the last of its budget."""
-        return self.subset(seed)[group.training_labels : group.row.labels]
+        """Returns the training images that validate in a search, int64 (validation labels,)."""
+        return self.subset(seed)[slice(*group.validates)]
 
     def weights(self, group: plan.Group) -> Weights:
         """Returns the weights from which the group's networks start, stacked."""
@@ -138,18 +144,19 @@ class Bench:
         head = _top(HEAD_ALONE)
         return self.source(group.source)[: head.start] + initial[head]
 
-    def features(self, group: plan.Group, layers: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what the top layers see of train and test, (replicas, images, ...), made once."""
-        key = group.seeds, group.strategy.from_source, layers
+    def features(self, group: plan.Group, layers: int, part: str) -> np.ndarray:
+        """Returns what the top layers see of `target_train` or `target_test`, made once.
+
+        (replicas, images, ...).
+        """
+        source = group.source_learning_rate if group.strategy.from_source else None
+        key = group.seeds, source, layers, part
         if key not in self._features:
             # Groups come seeds by seeds: older features are hardly asked for again.
             for other in [other for other in self._features if other[0] != group.seeds]:
                 del self._features[other]
             below, stacked = self.frozen_part(layers), self.weights(group)[: _top(layers).start]
-            self._features[key] = (
-                below.predict(stacked, self.data.target_train.images),
-                below.predict(stacked, self.data.target_test.images),
-            )
+            self._features[key] = below.predict(stacked, getattr(self.data, part).images)
         return self._features[key]
 
     def phases(self, group: plan.Group) -> tuple[Phase, ...]:
@@ -173,7 +180,7 @@ class Bench:
 
     def spans(self, group: plan.Group) -> list[subspace.Span]:
         """Returns the directions of every seed's images. Arms follow each other: the last stay."""
-        key = group.seeds, group.training_labels
+        key = group.seeds, group.row.labels, group.validates
         if key not in self._spans:
             images = self.data.target_train.images
             self._spans = {
@@ -198,48 +205,79 @@ def bench(
 
 
 def train(bench: Bench, group: plan.Group) -> dict[str, np.ndarray]:
-    """Trains a group and returns what is kept of it.
+    """Trains a group and returns what is kept of it, with the seeds as first axis.
 
-    `answers` (replicas, test images), `finite` (replicas,): whether all weights are numbers,
-    `validation_right` (replicas,): right answers on the labels that validate.
+    `answers` (seeds, test images) and `finite` (seeds,), whether all weights are numbers; of a
+    search `losses` (seeds, validation labels) alone, see `_log_losses`: it sees no test image.
     """
     weights, labels = bench.weights(group), bench.data.target_train.labels
-    done = 0
+    done, layers = 0, None
     for phase in bench.phases(group):
-        updates = slice(done, done + phase.amount)
-        if phase.layers is None:
+        updates, layers = slice(done, done + phase.amount), phase.layers
+        if layers is None:
             weights = _train_whole(bench, group, weights, updates)
-            ask = functools.partial(bench.whole.predict, weights)
-            seen = bench.data.target_train.images, bench.data.target_test.images
         else:
-            seen, top = bench.features(group, phase.layers), _top(phase.layers)
-            trainer = bench.trained_part(phase.layers)
             orders = np.stack([bench.order(group, seed)[updates] for seed in group.seeds])
-            weights[top] = trainer.train(
-                weights[top], seen[0], labels, orders, learning_rates=_rates(group)
+            weights[_top(layers)] = bench.trained_part(layers).train(
+                weights[_top(layers)],
+                bench.features(group, layers, "target_train"),
+                labels,
+                orders,
+                learning_rates=_rates(group),
             )
-            ask = functools.partial(trainer.predict, weights[top])
         done = updates.stop
-    validation = np.zeros(len(group.seeds), dtype=np.int64)
-    if group.validation_labels:
-        answers = _answers(ask(seen[0]))
-        for place, seed in enumerate(group.seeds):
-            chosen = bench.validating(group, seed)
-            validation[place] = (answers[place, chosen] == labels[chosen]).sum()
+    if group.searches:
+        chosen = np.stack([bench.validating(group, seed) for seed in group.seeds])
+        outputs = _outputs(bench, group, weights, layers, chosen)
+        return {plan.LOSSES: _log_losses(outputs, labels[chosen])}
+    outputs = _outputs(bench, group, weights, layers)
     return {
-        "answers": _answers(ask(seen[1])).astype(np.uint8),
+        "answers": np.stack([answered_classes(each) for each in outputs]).astype(np.uint8),
         "finite": np.all([_finite(weight) for weight in weights], axis=0),
-        "validation_right": validation,
     }
+
+
+def _outputs(
+    bench: Bench,
+    group: plan.Group,
+    weights: Weights,
+    layers: int | None,
+    chosen: np.ndarray | None = None,
+) -> np.ndarray:
+    """Returns the outputs for each seed's `chosen` training images, or for all test images."""
+    part = "target_test" if chosen is None else "target_train"
+    if layers is None:
+        images = getattr(bench.data, part).images
+        seen = images if chosen is None else images[chosen]
+        return bench.whole.predict(weights, seen)
+    seen = bench.features(group, layers, part)
+    if chosen is not None:
+        seen = np.stack([each[own] for each, own in zip(seen, chosen, strict=True)])
+    return bench.trained_part(layers).predict(weights[_top(layers)], seen)
+
+
+def _log_losses(outputs: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Returns minus the logarithm of the probability of the actual class, float64 (seeds, n), nats.
+
+    Probabilities are cut at 1e-6 and 1 - 1e-6; a network without numbers has NaN.
+    """
+    return np.array(
+        [
+            # Not NumPy's logarithm, which follows the processor's vectors.
+            [-math.log(given) for given in _given(own, classes).tolist()]
+            for own, classes in zip(outputs, actual, strict=True)
+        ]
+    )
+
+
+def _given(outputs: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    given = per_class(outputs)[np.arange(len(actual)), actual].astype(np.float64)
+    return np.clip(given, _SMALLEST, 1 - _SMALLEST)
 
 
 def _top(layers: int) -> slice:
     """Returns where the weights of the top layers stand: a kernel and a bias a layer."""
     return slice(-2 * layers, None)
-
-
-def _answers(outputs: np.ndarray) -> np.ndarray:
-    return np.stack([answered_classes(replica) for replica in outputs])
 
 
 def _train_whole(bench: Bench, group: plan.Group, weights: Weights, updates: slice) -> Weights:
@@ -267,7 +305,10 @@ def _rates(group: plan.Group) -> np.ndarray:
 def train_sources(
     group: plan.SourceGroup, raw: Raw, grid: Grid, threads: int
 ) -> dict[str, np.ndarray]:
-    """Trains source networks on the part `train`; returns their stacked weights, to be kept."""
+    """Trains source networks on the part `train`; returns their stacked weights, to be kept.
+
+    Where `validated` is asked for, `losses` on the part `valid` too, (seeds, images).
+    """
     name = f"source of {group.question.name}"
     settings = grid.source_training
     train = tasks.cut(raw.parts["train"], group.question.source)
@@ -286,19 +327,25 @@ def train_sources(
                 task=name,
             )
         )
-    trained = replicas.Trainer(model, optimizer=settings.optimizer, threads=threads).train(
+    trainer = replicas.Trainer(model, optimizer=settings.optimizer, threads=threads)
+    trained = trainer.train(
         _stacked(initial),
         images,
         train.labels,
         np.stack(orders),
-        learning_rates=np.full(len(group.seeds), settings.learning_rate, dtype=np.float32),
+        learning_rates=np.full(len(group.seeds), group.learning_rate, dtype=np.float32),
     )
-    return {f"{number:03}": weight for number, weight in enumerate(trained)}
+    kept = {f"{number:03}": weight for number, weight in enumerate(trained)}
+    if group.validated:
+        valid = tasks.cut(raw.parts["valid"], group.question.source)
+        outputs = trainer.predict(trained, normalise(valid.images, white=raw.white))
+        kept[plan.LOSSES] = _log_losses(outputs, np.stack([valid.labels] * len(group.seeds)))
+    return kept
 
 
 def weights_of(kept: Mapping[str, np.ndarray]) -> Weights:
     """Returns the weights in what `train_sources` returned, of all its networks or of one."""
-    return [kept[name] for name in sorted(kept)]
+    return [kept[name] for name in sorted(kept) if name != plan.LOSSES]
 
 
 def _model(network: Network, shape: tuple[int, ...], task: tasks.Task) -> Any:

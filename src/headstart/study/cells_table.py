@@ -35,15 +35,17 @@ class Cells:
     """One row of the grid with all its seeds, and the cost of one training.
 
     `answers` are classes from 0, (seeds, test images), and `actual` what they should be,
-    (test images,); `finite` is whether the training stayed among numbers, (seeds,).
+    (test images,); `finite` is whether the training stayed among numbers, (seeds,). The source's
+    learning rate is NaN where there is no source.
     """
 
     row: Row
     answers: np.ndarray
     actual: np.ndarray
     finite: np.ndarray
-    learning_rates: tuple[float, ...]
-    validation_labels: int
+    learning_rate: float
+    source_learning_rate: float
+    rate_at_edge: bool
     cost: Cost
 
     @functools.cached_property
@@ -129,8 +131,8 @@ def cell_rows(cells: Sequence[Cells]) -> list[CellRow]:
                 test_images=own.right.shape[1],
                 degenerate=int(own.degenerate[seed]),
                 diverged=int(not own.finite[seed]),
-                learning_rate=own.learning_rates[seed],
-                validation_labels=own.validation_labels,
+                learning_rate=own.learning_rate,
+                source_learning_rate=own.source_learning_rate,
             )
         )
         for own in cells
@@ -253,7 +255,9 @@ def _summary(
         gain_two_way_high=float(gain_both[1]),
         **vars(judgement or ITSELF),
         diverged=int((~own.finite).sum()),
-        validation_labels=own.validation_labels,
+        learning_rate=own.learning_rate,
+        source_learning_rate=own.source_learning_rate,
+        rate_at_edge=int(own.rate_at_edge),
         **dataclasses.asdict(own.cost),
     )
 

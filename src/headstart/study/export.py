@@ -17,11 +17,11 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     """Writes a cell's initial weights, subset and order as `.npz`; trains its source if need be.
 
     Arrays: `weight_00`, ... in the order of Keras' `get_weights`, kernel and bias by layer,
-    head last; `subset` and `validation`, the positions of the labels that train and validate;
-    `order`, the positions of every batch, filled up with -1; `train_images`, `train_labels`,
-    `test_images`, `test_labels` (uint8); `answers`, what we got on the test images, where the
-    cell is trained already; `about`, JSON with network, optimiser, learning rate, white and
-    `phases`, how many updates train how many layers from the head down (null: all).
+    head last; `subset`, the positions of the labels that train; `order`, the positions of every
+    batch, filled up with -1; `train_images`, `train_labels`, `test_images`, `test_labels` (uint8);
+    `answers`, what we got on the test images, where the cell is trained already; `about`, JSON
+    with network, optimiser, learning rate, white and `phases`, how many updates train how many
+    layers from the head down (null: all).
 
     `name` is task[/shift=S]/network/training/labels=N/arm/seed=S.
 
@@ -54,7 +54,6 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
     arrays: dict[str, Any] = {
         **{f"weight_{number:02}": weight[0] for number, weight in weights},
         "subset": bench.subset(seed)[: group.training_labels],
-        "validation": bench.validating(group, seed),
         "order": bench.order(group, seed),
         **parts,
     }
@@ -69,7 +68,7 @@ def export(runner: run.Runner, name: str, path: Path) -> None:
 def find(prepared: Prepared, name: str) -> tuple[plan.Group, int]:
     """Returns the cell of this name as a group of one, and its seed.
 
-    Where learning rates are searched, the group with the first of them.
+    Where learning rates are searched, the one at the rates that are taken unsearched.
 
     Raises:
         UserError: The grid has no such cell.

@@ -1,6 +1,7 @@
 """`study/params.yaml` as typed, validated values. Holds no default: every value stands there."""
 
 import functools
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -115,7 +116,7 @@ class Grid(Section):
     shifts: Annotated[tuple[Annotated[Whole, Field(ge=0, le=64)], ...], Field(min_length=1)]
     batch_size: BatchSize
     optimizer: Optimizer
-    # More than one are searched: by every arm, on a share of the labels that then validate.
+    # More than one are searched, for each row by the same rule: see headstart.study.rates.
     learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1)]
     validation_share: Fraction
     frozen_fraction: Fraction
@@ -138,6 +139,17 @@ class Grid(Section):
                 "training", "1", f"at least 2 epochs or steps, since {divided[0]} divides them"
             )
         return self
+
+    @property
+    def searched(self) -> bool:
+        """Whether learning rates are searched; one alone is taken as it is."""
+        return len(self.learning_rates) > 1
+
+    @property
+    def reference_rate(self) -> float:
+        """The rate taken where none is searched: nearest to the source's own, lower of equals."""
+        own = self.source_training.learning_rate
+        return min(self.learning_rates, key=lambda rate: (abs(math.log(rate / own)), rate))
 
 
 class Study(Section):

@@ -23,6 +23,11 @@ from headstart.study.parameters import ALL, ALL_PAIRS, Grid
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
 _SHIFT_SEED = 0
+# A row's learning rate is searched on so many seeds, so that more seeds never search again.
+_SEARCH_SEEDS = 5
+_ENOUGH_TO_VALIDATE, _FOLDS = 25, 5
+# Among what is kept of a search's training.
+LOSSES = "losses"
 # Marks the places of a batch that stay empty.
 EMPTY = -1
 # Above this share of the pixels, what is saved no longer pays for the basis (measured at 784).
@@ -88,33 +93,58 @@ class _Seeds:
 
 @dataclass(frozen=True)
 class SourceGroup(_Seeds):
-    """Source networks: one source task and network, some seeds."""
+    """Source networks: one source task and network, some seeds.
+
+    With `validated` their losses on the validation images are asked for too.
+    """
 
     question: Question
     network: Network
     label: str = field(compare=False)
+    learning_rate: float
+    validated: bool = False
 
     @property
     def name(self) -> str:
         """What progress and errors call it."""
-        return f"source of {self.question.name}/{self.label}/{self._seeds}"
+        rate = f"learning_rate={self.learning_rate:g}"
+        return f"source of {self.question.name}/{self.label}/{rate}/{self._seeds}"
 
 
 @dataclass(frozen=True)
 class Group(_Seeds):
-    """Networks of one row of the grid, some seeds."""
+    """Networks of one row of the grid, some seeds.
+
+    The labels in the half-open range `validates` of a seed's order validate and do not train:
+    none, except in a search for the learning rate.
+    """
 
     row: Row
     question: Question
     network: Network
     budget: Budget
     learning_rate: float
-    validation_labels: int
+    source_learning_rate: float
+    validates: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
         """What progress and errors call it."""
-        return f"{self.row.name}/learning_rate={self.learning_rate:g}/{self._seeds}"
+        rate = f"learning_rate={self.learning_rate:g}"
+        first, end = self.validates
+        validates = f"/validates={first}-{end - 1}" if self.searches else ""
+        return f"{self.row.name}/{rate}{validates}/{self._seeds}"
+
+    @property
+    def searches(self) -> bool:
+        """Whether this is a training of the search, which validates and is not tested."""
+        return self.validation_labels > 0
+
+    @property
+    def validation_labels(self) -> int:
+        """The labels that validate."""
+        first, end = self.validates
+        return end - first
 
     @property
     def strategy(self) -> Strategy:
@@ -129,7 +159,9 @@ class Group(_Seeds):
     @property
     def source(self) -> SourceGroup:
         """The source networks that the group's transferred arms start from."""
-        return SourceGroup(self.seeds, self.question, self.network, self.row.network)
+        return SourceGroup(
+            self.seeds, self.question, self.network, self.row.network, self.source_learning_rate
+        )
 
 
 Work = Group | SourceGroup
@@ -164,10 +196,8 @@ def questions(
     return tuple(asked)
 
 
-def label_budgets(
-    grid: Grid, *, available: int, classes: int, task: str
-) -> tuple[tuple[int, int], ...]:
-    """Returns the grid's label budgets, ascending, each with how many of them validate.
+def label_budgets(grid: Grid, *, available: int, classes: int, task: str) -> tuple[int, ...]:
+    """Returns the grid's label budgets, ascending.
 
     `available` are the training images of `task`, `classes` the number of its classes.
 
@@ -183,24 +213,31 @@ def label_budgets(
                 f"{labels} is more than the {available} training images of {task}; make it "
                 "smaller, write all, or raise dataset.train_size",
             )
-        validation = validation_labels(grid, labels)
-        if labels - validation < classes or (len(grid.learning_rates) > 1 and validation < 1):
+        validate = [end - first for first, end in folds(grid, labels)] if grid.searched else [0]
+        if labels - max(validate) < classes or (grid.searched and min(validate) < 1):
             raise WrongValue(
                 "labels",
                 f"{labels} is too small for the {classes} classes of {task}: at least one label a "
                 "class has to train (and one to validate where learning rates are searched)",
             )
-        budgets.append((labels, validation))
-    if len({labels for labels, _ in budgets}) < len(budgets):
+        budgets.append(labels)
+    if len(set(budgets)) < len(budgets):
         raise WrongValue(
             "labels", f"all is {available} for {task}, which stands there as a number too"
         )
     return tuple(sorted(budgets))
 
 
-def validation_labels(grid: Grid, labels: int) -> int:
-    """Returns how many labels of a budget validate: none where nothing is searched."""
-    return round(grid.validation_share * labels) if len(grid.learning_rates) > 1 else 0
+def folds(grid: Grid, labels: int) -> list[tuple[int, int]]:
+    """Returns which of a seed's first `labels` validate in a search, as half-open ranges.
+
+    The last `validation_share` of them; of fewer than 25 that would be too few to tell rates
+    apart, so that each fifth validates once, in a training of its own.
+    """
+    if labels >= _ENOUGH_TO_VALIDATE:
+        return [(labels - round(grid.validation_share * labels), labels)]
+    parts = np.array_split(np.arange(labels), min(_FOLDS, labels))
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
 def interleaved(labels: np.ndarray, *, classes: int, generator: np.random.Generator) -> np.ndarray:
@@ -283,7 +320,7 @@ def shifted(part: Part, *, shift: int, task: str, name: str) -> Part:
 def groups(
     grid: Grid, asked: Sequence[Question], *, available: Mapping[str, int]
 ) -> Iterator[Group]:
-    """Yields the rows of the grid with all seeds, one for each learning rate.
+    """Yields the rows of the grid with all seeds, at the rates that are taken unsearched.
 
     `asked` comes from `questions`; `available` are the training images by the target task's name.
     """
@@ -295,12 +332,25 @@ def groups(
             classes=len(question.target.names),
             task=question.name,
         )
-        for arm, budget, (labels, validation), rate in itertools.product(
-            grid.arms, grid.training, budgets, grid.learning_rates
-        ):
+        for arm, budget, labels in itertools.product(grid.arms, grid.training, budgets):
             row = Row(question.name, question.shift, label, str(budget), labels, arm)
             seeds = tuple(range(grid.seeds))
-            yield Group(seeds, row, question, network, budget, rate, validation)
+            rates = grid.reference_rate, grid.source_training.learning_rate
+            yield Group(seeds, row, question, network, budget, *rates)
+
+
+def source_search(group: SourceGroup, grid: Grid) -> Iterator[SourceGroup]:
+    """Yields the trainings that choose the source network's learning rate, one a rate."""
+    for rate in sorted(grid.learning_rates):
+        searched = group.of(group.seeds[:_SEARCH_SEEDS])
+        yield replace(searched, learning_rate=rate, validated=True)
+
+
+def search(group: Group, grid: Grid) -> Iterator[Group]:
+    """Yields the trainings that choose a row's learning rate, one a rate and fold."""
+    searched = group.of(group.seeds[:_SEARCH_SEEDS])
+    for rate, fold in itertools.product(sorted(grid.learning_rates), folds(grid, group.row.labels)):
+        yield replace(searched, learning_rate=rate, validates=fold)
 
 
 def packed(missing: Iterable[Group], size: int) -> list[Group]:
@@ -311,9 +361,9 @@ def packed(missing: Iterable[Group], size: int) -> list[Group]:
     pieces = [piece for group in missing for piece in group.split(size)]
     benches = list(dict.fromkeys((piece.question, piece.network) for piece in pieces))
 
-    def shared(piece: Group) -> tuple[int, tuple[int, ...], int]:
+    def shared(piece: Group) -> tuple[int, tuple[int, ...], int, tuple[int, int]]:
         bench = benches.index((piece.question, piece.network))
-        return bench, piece.seeds, piece.training_labels
+        return bench, piece.seeds, piece.row.labels, piece.validates
 
     return sorted(pieces, key=shared)
 

@@ -33,6 +33,8 @@ class Cost:
 
     `flops_as_notebook` computes frozen layers anew in every step, `flops` once an image;
     `source_flops` is the whole training of the source network, 0 where an arm needs none.
+    `search_updates` and `search_flops` are those of all trainings that chose the row's learning
+    rate, for all seeds together; 0 where none was searched.
     """
 
     trainable_parameters: int
@@ -40,13 +42,16 @@ class Cost:
     flops: int
     flops_as_notebook: int
     source_flops: int
+    search_updates: int = 0
+    search_flops: int = 0
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A grid that has passed all checks: its data, and its rows with all seeds as groups.
 
-    `data` holds the raw images (uint8) of the parts `train` and `test`.
+    `data` holds the raw images (uint8) of the parts `train` and `test`, and of `valid` where
+    learning rates are searched. Groups are at the rates that are taken unsearched.
     """
 
     grid: Grid
@@ -103,12 +108,18 @@ class Prepared:
         work = self.work(group)
         layers = self.layers(group.network, group.question.target)
         _, trained = work.phases[-1].parts([layer for layer in layers if layer.parameters])
+        searches = [
+            (len(own.seeds), self.work(own))
+            for own in (plan.search(group, self.grid) if self.grid.searched else ())
+        ]
         return Cost(
             trainable_parameters=sum(layer.parameters for layer in trained),
             updates=work.updates,
             flops=work.flops,
             flops_as_notebook=work.flops_as_notebook,
             source_flops=self.source_work(group.source).flops if group.strategy.from_source else 0,
+            search_updates=sum(count * own.updates for count, own in searches),
+            search_flops=sum(count * own.flops for count, own in searches),
         )
 
 
@@ -119,6 +130,8 @@ def effort(work: Work) -> float:
 
 def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
     """Returns the grid with its data (`train` and `test`, as drawn) and groups, all checked.
+
+    Where learning rates are searched the data has the part `valid` too.
 
     Raises:
         WrongValue: A class does not exist, or a budget is above the data.
@@ -133,6 +146,11 @@ def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
                 tasks.check_classes(Part(labels, labels), task, where=f"{question.name} {name}")
                 if task is question.target and name == "train":
                     available[question.name] = len(labels)
+        if grid.searched:
+            _, labels = tasks.positions(data.parts["valid"].labels, question.source)
+            tasks.check_classes(
+                Part(labels, labels), question.source, where=f"{question.name} valid"
+            )
     groups = tuple(plan.groups(grid, questions, available=available))
     prepared = Prepared(grid, replicas, data, questions, groups)
     needed, free = peak_memory(prepared), psutil.virtual_memory().available

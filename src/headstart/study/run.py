@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -12,7 +13,7 @@ import numpy as np
 from headstart.core import runtime
 from headstart.core.errors import UserError
 from headstart.data import tasks
-from headstart.study import plan, prepare, store
+from headstart.study import plan, prepare, rates, store
 from headstart.study.cells_table import Cells
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _SECONDS_BETWEEN = 5.0
 
 Say = Callable[[str], None]
 Arrays = dict[str, np.ndarray]
-_Work = TypeVar("_Work", plan.Group, plan.SourceGroup)
+_Work = TypeVar("_Work", plan.Group, plan.SourceGroup, plan.Work)
 # Trains groups in any order and gives each with its arrays, a place on the first axis for every
 # seed, or with why it failed, as it ends. Source networks come first, and are kept by then.
 Engine = Callable[["Runner", Sequence[plan.Work]], Iterator[tuple[plan.Work, Arrays | Exception]]]
@@ -57,23 +58,89 @@ class Runner:
     _last_sources: "tuple[list[str], Weights] | None" = None
 
     def run(self) -> list[Cells]:
-        """Trains what is not there yet and returns all cells.
+        """Trains what is not there yet; returns the rows of the grid, at the rates chosen.
 
         Raises:
             UserError: Some groups failed; the others are done and kept.
         """
-        kept, missing = self._kept(self.prepared.groups)
+        rows = self._chosen() if self.prepared.grid.searched else self.prepared.groups
+        # At the rates of no search too, beside which the chosen ones are told.
+        kept = self._finished(list(dict.fromkeys((*rows, *self.prepared.groups))), shown=rows)
+        return [self._cells(group, kept) for group in rows]
+
+    def unsearched(self) -> list[Cells]:
+        """Returns the rows of the grid at the rates that are taken where nothing is searched."""
+        kept = self._finished(self.prepared.groups, shown=())
+        return [self._cells(group, kept) for group in self.prepared.groups]
+
+    def _chosen(self) -> tuple[plan.Group, ...]:
+        """Returns the rows of the grid at the learning rates that a search chooses."""
+        grid, rows = self.prepared.grid, self.prepared.groups
+        # About what follows a search, for the time left: every row at the rate chosen.
+        last = sum(map(self._effort, rows))
+        searches = sum(self._effort(group) for row in rows for group in plan.search(row, grid))
+        sources = {
+            row: tuple(plan.source_search(row.source, grid))
+            for row in rows
+            if row.strategy.from_source
+        }
+        asked = list(dict.fromkeys(itertools.chain(*sources.values())))
+        losses = self._finished(asked, shown=rows, later=searches + last)
+        rows = tuple(
+            dataclasses.replace(row, source_learning_rate=self._best(sources[row], losses))
+            if row in sources
+            else row
+            for row in rows
+        )
+        asked_of = {row: tuple(plan.search(row, grid)) for row in rows}
+        losses = self._finished(list(itertools.chain(*asked_of.values())), shown=rows, later=last)
+        return tuple(
+            dataclasses.replace(row, learning_rate=self._best(groups, losses))
+            for row, groups in asked_of.items()
+        )
+
+    def _best(self, groups: Sequence[plan.Work], kept: Mapping[str, Arrays]) -> float:
+        """Returns the best learning rate by the losses of a search, all folds of a seed in one."""
+        by_rate: dict[float, dict[int, list[float]]] = {}
+        for group in groups:
+            by_seed = by_rate.setdefault(group.learning_rate, {})
+            for seed, key in zip(group.seeds, self.keys(group), strict=True):
+                by_seed.setdefault(seed, []).extend(kept[key][plan.LOSSES].tolist())
+        return rates.best({rate: list(own.values()) for rate, own in by_rate.items()})
+
+    def _finished(
+        self, groups: Sequence[plan.Work], *, shown: Sequence[plan.Group], later: float = 0.0
+    ) -> dict[str, Arrays]:
+        """Returns all networks of groups, by key; trains and keeps what is not there yet.
+
+        `shown` are the rows of the grid that progress is shown of, `later` is the effort of what
+        follows, for the time left.
+
+        Raises:
+            UserError: Some groups failed; the others are done and kept.
+        """
+        kept, missing = self._kept(groups)
+        rows = [group for group in missing if isinstance(group, plan.Group)]
+        size = self.prepared.replicas.group_size
         works: list[plan.Work] = [
-            *self._missing_sources(missing),
-            *plan.packed(missing, self.prepared.replicas.group_size),
+            *self._missing_sources(rows),
+            *(
+                p
+                for group in missing
+                if not isinstance(group, plan.Group)
+                for p in group.split(size)
+            ),
+            *plan.packed(rows, size),
         ]
+        count, left = (sum(len(group.seeds) for group in some) for some in (groups, missing))
         self.say(
-            f"{self.prepared.cells} trainings, {len(kept)} done already, "
-            f"{self.prepared.cells - len(kept)} to do in {len(works)} groups"
+            f"{'search of learning rates: ' if later else ''}{count} trainings, "
+            f"{count - left} done already, {left} to do in {len(works)} groups"
         )
         failures: dict[str, Exception] = {}
-        self._show(self._rows, kept)
-        progress = _Progress(self.say, {work.name: self._effort(work) for work in works})
+        rows_shown = {group.of(()): group for group in shown}
+        self._show(shown, kept)
+        progress = _Progress(self.say, {work.name: self._effort(work) for work in works}, later)
         for work, outcome in self.engine(self, works):
             if isinstance(outcome, Exception):
                 # Told at once when it is new; all are listed at the end.
@@ -84,15 +151,16 @@ class Runner:
                     self._failed_sources |= dict.fromkeys(self.keys(work), outcome)
             else:
                 kept |= self.keep(work, outcome)
-            left = progress.advance(work.name)
-            self._show([work.row] if isinstance(work, plan.Group) else [], kept, left)
+            seconds_left = progress.advance(work.name)
+            row = rows_shown.get(work.of(())) if isinstance(work, plan.Group) else None
+            self._show([row] if row else [], kept, seconds_left)
         if failures:
             listed = [f"{name}: {_in_a_line(error)}" for name, error in failures.items()]
             raise UserError(
                 f"{len(failures)} of {len(works)} groups are missing, the others are done and "
                 "kept; mend the cause and run the command again:\n  " + "\n  ".join(listed)
             )
-        return [self._cells(groups, kept) for groups in self._rows.values()]
+        return kept
 
     def start(self) -> None:
         """Makes TensorFlow ready; comes before the first training in this process."""
@@ -135,6 +203,10 @@ class Runner:
 
     def keep(self, work: plan.Work, arrays: Arrays) -> dict[str, Arrays]:
         """Keeps every network of a trained group; returns them by their keys."""
+        if isinstance(work, plan.SourceGroup) and work.validated:
+            weights = {name: array for name, array in arrays.items() if name != plan.LOSSES}
+            self.keep(dataclasses.replace(work, validated=False), weights)
+            arrays = {plan.LOSSES: arrays[plan.LOSSES]}
         kept = {
             key: {name: stacked[place] for name, stacked in arrays.items()}
             for place, key in enumerate(self.keys(work))
@@ -176,10 +248,21 @@ class Runner:
         return self.prepared.replicas.threads
 
     def keys(self, work: plan.Work) -> list[str]:
-        """Returns the key of every network of a group: all that acts on its bytes, and no more."""
-        if isinstance(work, plan.SourceGroup):
-            return [self._source_key(work, seed) for seed in work.seeds]
-        return [self._key(work, seed) for seed in work.seeds]
+        """Returns the key of every network of a group: all that acts on its bytes, and no more.
+
+        Losses of validated source networks have keys of their own: no target network hangs on the
+        images that validate.
+        """
+        if isinstance(work, plan.Group):
+            return [self._key(work, seed) for seed in work.seeds]
+        keys = [self._source_key(work, seed) for seed in work.seeds]
+        if not work.validated:
+            return keys
+        return [self.store.key({"source": key, "valid": self._valid}) for key in keys]
+
+    @functools.cached_property
+    def _valid(self) -> str:
+        return store.digest(self.prepared.data.parts["valid"])
 
     def _key(self, group: plan.Group, seed: int) -> str:
         grid, source = self.prepared.grid, group.source
@@ -190,7 +273,8 @@ class Runner:
                 "shift": group.question.shift,
                 "network": group.network,
                 "arm": group.row.arm,
-                "labels": [group.row.labels, group.validation_labels],
+                "labels": group.row.labels,
+                "validates": group.validates,
                 "training": str(group.budget),
                 "learning_rate": group.learning_rate,
                 "optimizer": grid.optimizer,
@@ -203,13 +287,14 @@ class Runner:
 
     def _source_key(self, group: plan.SourceGroup, seed: int) -> str:
         """Returns the key of a source network. The target's shift has no part in it."""
+        training = self.prepared.grid.source_training
         return self.store.key(
             {
                 "kind": "source",
                 "target": group.question.name,
                 "task": [group.question.source.names, group.question.source.numbers],
                 "network": group.network,
-                "training": self.prepared.grid.source_training,
+                "training": training.model_copy(update={"learning_rate": group.learning_rate}),
                 "seed": seed,
             }
         )
@@ -222,65 +307,47 @@ class Runner:
             else self.prepared.source_work(work)
         )
 
-    def _cells(self, groups: Sequence[plan.Group], kept: Mapping[str, Arrays]) -> Cells:
-        """Returns a row of the grid from finished networks, by their keys.
-
-        Where learning rates were searched, a seed has the one with the most right answers on the
-        labels that validate, the first of equals.
-        """
-        each = [[kept[key] for key in self.keys(group)] for group in groups]
-        by_rate = {
-            name: np.stack([np.stack([arrays[name] for arrays in own]) for own in each])
-            for name in each[0][0]
-        }
+    def _cells(self, group: plan.Group, kept: Mapping[str, Arrays]) -> Cells:
+        """Returns a row of the grid from finished networks, by their keys."""
+        own = [kept[key] for key in self.keys(group)]
         labels = self.prepared.data.parts["test"].labels
-        _, actual = tasks.positions(labels, groups[0].question.target)
-        best, seeds = by_rate["validation_right"].argmax(axis=0), np.arange(len(each[0]))
+        transferred = group.strategy.from_source
         return Cells(
-            row=groups[0].row,
-            answers=by_rate["answers"][best, seeds],
-            actual=actual,
-            finite=by_rate["finite"][best, seeds],
-            learning_rates=tuple(groups[place].learning_rate for place in best),
-            validation_labels=groups[0].validation_labels,
-            cost=self.prepared.cost(groups[0]),
+            row=group.row,
+            answers=np.stack([arrays["answers"] for arrays in own]),
+            actual=tasks.positions(labels, group.question.target)[1],
+            finite=np.stack([arrays["finite"] for arrays in own]),
+            learning_rate=group.learning_rate,
+            source_learning_rate=group.source_learning_rate if transferred else math.nan,
+            rate_at_edge=rates.at_edge(self.prepared.grid, group.learning_rate),
+            cost=self.prepared.cost(group),
         )
 
     def _show(
         self,
-        rows: Iterable[plan.Row],
+        groups: Iterable[plan.Group],
         kept: Mapping[str, Arrays],
         seconds_left: float | None = None,
     ) -> None:
-        """Leaves for the page which seeds of rows are there, with every learning rate."""
+        """Leaves for the page which seeds of rows are there."""
         if self.progress is None:
             return
-        for row in rows:
-            groups = self._rows[row]
-            keys = zip(*map(self.keys, groups), strict=True)
-            there = [all(key in kept for key in own) for own in keys]
-            seeds = list(itertools.compress(groups[0].seeds, there))
+        for group in groups:
+            there = group.of(
+                seed for seed, key in zip(group.seeds, self.keys(group), strict=True) if key in kept
+            )
             accuracies = np.empty(0)
-            if seeds:
-                cells = self._cells([group.of(seeds) for group in groups], kept)
-                accuracies = (cells.answers == cells.actual).mean(axis=1)
-            self.progress.add(row, accuracies)
+            if there.seeds:
+                accuracies = self._cells(there, kept).accuracies
+            self.progress.add(group.row, accuracies)
         self.progress.write(seconds_left)
-
-    @functools.cached_property
-    def _rows(self) -> dict[plan.Row, list[plan.Group]]:
-        """The groups of each row, one a learning rate."""
-        rows: dict[plan.Row, list[plan.Group]] = {}
-        for group in self.prepared.groups:
-            rows.setdefault(group.row, []).append(group)
-        return rows
 
 
 class _Progress:
-    """Tells how much is done, and the time left by the work that is left."""
+    """Tells how much is done, and the time left by the work that is left, `later` work too."""
 
-    def __init__(self, say: Say, efforts: Mapping[str, float]) -> None:
-        self._say = say
+    def __init__(self, say: Say, efforts: Mapping[str, float], later: float) -> None:
+        self._say, self._later = say, later
         self._left = dict(efforts)
         self._groups, self._effort = len(efforts), sum(efforts.values())
         self._began = self._last_line = time.monotonic()
@@ -290,7 +357,7 @@ class _Progress:
         del self._left[name]
         now = time.monotonic()
         left = sum(self._left.values())
-        seconds = (now - self._began) * left / (self._effort - left)
+        seconds = (now - self._began) * (left + self._later) / (self._effort - left)
         if now - self._last_line < _SECONDS_BETWEEN and self._left:
             return seconds
         self._last_line = now

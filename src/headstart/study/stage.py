@@ -21,9 +21,12 @@ def runner(section: str) -> tuple[run.Runner, parameters.Study]:
     """
     study = parameters.load(PARAMETERS)
     raw, rows = selection.select(reading.load(Path("params.yaml")).dataset)
-    data = raw.drawn({name: rows[name] for name in ("train", "test")})
+    grid: parameters.Grid = getattr(study, section)
+    # What validates is looked at in a search alone.
+    parts = ("train", "valid", "test") if grid.searched else ("train", "test")
+    data = raw.drawn({name: rows[name] for name in parts})
     with located(f"{PARAMETERS}: {section}.", **_KEYS):
-        prepared = prepare.prepare(getattr(study, section), study.replicas, data)
+        prepared = prepare.prepare(grid, study.replicas, data)
     kept = store.Store(
         store.project(Path.cwd()) / store.FOLDER,
         store.common(data, instructions=study.replicas.instructions),

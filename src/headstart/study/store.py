@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core import artefacts, code, runtime
+from headstart.core.parts import Part
 from headstart.data.raw_data import Raw
 
 FOLDER = Path(".headstart/study")
@@ -79,21 +80,25 @@ class Store:
 def common(data: Raw, *, instructions: str) -> dict[str, Any]:
     """Returns what acts on the bytes of every network.
 
-    `data` are the parts that train and test, `instructions` as in `runtime.fix_for_replicas`.
+    `data` has the parts `train` and `test`, `instructions` as in `runtime.fix_for_replicas`.
     """
-    digest = hashlib.sha256(str(data.white).encode())
-    for part in data.parts.values():
-        for array in (part.images, part.labels):
-            digest.update(f"{array.shape} {array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array).data)
     return {
-        "data": digest.hexdigest(),
+        "data": [str(data.white), *(digest(data.parts[name]) for name in ("train", "test"))],
         "code": numeric_code(),
         "libraries": libraries(),
         # ARM has other last digits than x86-64; none is mixed in.
         "machine": machine(),
         "instructions": runtime.kernels(instructions),
     }
+
+
+def digest(part: Part) -> str:
+    """Returns the hash of a part's images and labels."""
+    hashed = hashlib.sha256()
+    for array in (part.images, part.labels):
+        hashed.update(f"{array.shape} {array.dtype}".encode())
+        hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()
 
 
 def numeric_code() -> dict[str, str]:
