@@ -15,6 +15,8 @@ from headstart.params.strategies import Strategy
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
 _FEATURE_BATCH = 1024
+# Through a network from elsewhere, whose maps may take megabytes an image.
+_ADOPTED_FEATURE_BATCH = 64
 
 
 def graft(model: keras.Sequential, source: keras.Model) -> None:
@@ -68,9 +70,11 @@ def trained_part(model: keras.Model, layers: int) -> keras.Sequential:
 def features(model: keras.Model, images: np.ndarray, layers: int) -> np.ndarray:
     """Returns what the top `layers` layers see of each image: float32 (n, ...), in order."""
     below = frozen_part(model, layers)
+    adopted = any(layer.name == pretrained.BODY for layer in model.layers)
+    batch = _ADOPTED_FEATURE_BATCH if adopted else _FEATURE_BATCH
     parts = [
-        np.asarray(below.predict_on_batch(np.asarray(images[start : start + _FEATURE_BATCH])))
-        for start in range(0, len(images), _FEATURE_BATCH)
+        np.asarray(below.predict_on_batch(np.asarray(images[start : start + batch])))
+        for start in range(0, len(images), batch)
     ]
     return np.concatenate(parts)
 
