@@ -17,10 +17,11 @@ from headstart.params.networks import output_activation, output_units
 
 def main() -> None:
     settings = reading.load(Path("params.yaml"))
-    with tracking.recorder(stage="train_a", root=Path.cwd()) as run:
-        runtime.fix(settings.seed)
-        from headstart.learning import fit, networks, pretrained
+    runtime.fix(settings.seed)
+    from headstart.learning import fit, networks, pretrained
 
+    epochs = settings.source_training.epochs
+    with tracking.recorder(stage="train_a", root=Path.cwd(), epochs=epochs) as run:
         if settings.source_training.from_ is not None:
             images = artefacts.read_array(Path("data/prepared/source/train_images.npy"))
             model, cut = pretrained.adopt(

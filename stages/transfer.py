@@ -17,11 +17,12 @@ from headstart.params.networks import output_activation, output_units
 
 def main() -> None:
     settings = reading.load(Path("params.yaml"))
-    with tracking.recorder(stage="transfer", root=Path.cwd()) as run:
-        runtime.fix(settings.seed)
-        from headstart.learning import networks
-        from headstart.transfer import graft
+    runtime.fix(settings.seed)
+    from headstart.learning import networks
+    from headstart.transfer import graft
 
+    epochs = settings.transfer_training.epochs
+    with tracking.recorder(stage="transfer", root=Path.cwd(), epochs=epochs) as run:
         train = artefacts.read_part(Path("data/prepared/target"), "train")
         valid = artefacts.read_part(Path("data/prepared/target"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])

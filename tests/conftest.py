@@ -92,7 +92,7 @@ def small(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def recorded(small: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The small project as its trainings showed themselves in its store. Copy it to change it."""
+    """The small project with its runs in its store. Copy it to change it."""
 
     def make(folder: Path) -> None:
         project = Project(small.clone_to(folder).root, recorded=True)

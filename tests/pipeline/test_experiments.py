@@ -1,12 +1,14 @@
 """DVC's experiments and MLflow's store on the real pipeline: one story in both."""
 
 import json
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from labbooks import content, rows
-from projects import Project
+from projects import Project, clean_environment
 
 STAGES = ["train_a", "train_b", "transfer"]
 
@@ -30,8 +32,19 @@ def running(project: Project) -> list[Any]:
 
 @pytest.fixture
 def project(recorded: Project, tmp_path: Path) -> Project:
-    """A copy of the project whose trainings showed themselves in its store, to change at will."""
+    """A copy of the project with its runs in its store, to change at will."""
     return recorded.clone_to(tmp_path / "project")
+
+
+def told_when(project: Project) -> int:
+    """How many trainings, all too short to be seen live, tell when and how long they ran."""
+    question = (
+        "SELECT start_time, end_time, value FROM runs JOIN tags USING (run_uuid) "
+        "WHERE key = 'provenance.seconds'"
+    )
+    found = rows(project.root, question)
+    assert all(abs((end - start) / 1000 - float(told)) < 0.1 for start, end, told in found)
+    return len(found)
 
 
 ONE_STATE = dict.fromkeys([*STAGES, "comparison"], 1)
@@ -41,6 +54,7 @@ def test_store_after_a_run_a_cached_run_and_two_publications_is_the_same(project
     before = content(project.root)
     assert kinds(project) == ONE_STATE
     assert {run["status"] for run in before.values()} == {"FINISHED"}
+    assert told_when(project) == 3
     assert project.repro() == []
     publish(project)
     publish(project)
@@ -51,6 +65,7 @@ def test_experiments_in_temporary_folders_reach_the_same_store(project: Project)
     settings = ("-S", "transfer.strategy=finetune", "-S", "transfer.overrides.learning_rate=0.0001")
     project.run("dvc", "exp", "run", "--temp", "-n", "tuned", *settings)
     assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 2}
+    assert told_when(project) == 4
     for name, alpha in (("strict", "0.01"), ("lax", "0.2")):
         project.run("dvc", "exp", "run", "--queue", "-n", name, "-S", f"evaluate.alpha={alpha}")
     project.run("dvc", "queue", "start", "-j", "2")
@@ -72,6 +87,35 @@ def test_experiments_in_temporary_folders_reach_the_same_store(project: Project)
     project.run("dvc", "exp", "branch", "tuned", "from-experiment")
     said = publish(project, "--rev", "from-experiment")
     assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 4}, said
+
+
+@pytest.mark.slow
+def test_training_of_twenty_seconds_is_seen_live_epoch_by_epoch(project: Project) -> None:
+    began = time.monotonic()
+    project.set(target_training__epochs="4")
+    project.run("dvc", "repro", "-s", "train_b")
+    epochs = int(4 * 30 / (time.monotonic() - began)) * 10
+    project.set(target_training__epochs=str(epochs))
+    with subprocess.Popen(
+        ["dvc", "repro", "-s", "train_b"], cwd=project.root, env=clean_environment(recorded=True)
+    ) as dvc:
+        seen = set()
+        while dvc.poll() is None:
+            for (count,) in rows(project.root, _EPOCHS_OF_WHAT_RUNS):
+                seen.add(count)
+            time.sleep(0.2)
+    assert dvc.returncode == 0
+    assert len(seen) > 20, "many epochs were seen before the last"
+    live = "SELECT run_uuid FROM tags WHERE key = 'provenance.source' AND value = 'live'"
+    ((run_id,),) = rows(project.root, live)
+    counted = "SELECT count(*) FROM metrics WHERE key = 'loss' AND run_uuid = ?"
+    assert rows(project.root, counted, run_id) == [(epochs,)]
+
+
+_EPOCHS_OF_WHAT_RUNS = """
+SELECT count(*) FROM metrics JOIN runs USING (run_uuid)
+WHERE status = 'RUNNING' AND key = 'loss' GROUP BY run_uuid
+"""
 
 
 def test_override_of_one_arm_is_told_as_unfair_and_plots_compare_it_with_another_revision(

@@ -57,9 +57,12 @@ def new_store(file: Path) -> Path:
 def new_checkout(root: Path, *, store: Path) -> Path:
     """A checkout as after a run whose stages were started by hand, and an empty store."""
     texts = {path: path for stage in STAGES.values() for path in (*stage.data, stage.model)}
-    lines = ["arm,epoch,loss,accuracy,val_loss,val_accuracy"]
+    header = "epoch,loss,accuracy,val_loss,val_accuracy"
+    history = [",".join(map(str, row.values())) for row in EPOCHS]
+    lines = [f"arm,{header}"]
     for stage in STAGES.values():
-        lines += [",".join([stage.arm, *map(str, row.values())]) for row in EPOCHS]
+        lines += [f"{stage.arm},{line}" for line in history]
+        texts[f"models/{stage.arm}.history.csv"] = "\n".join([header, *history]) + "\n"
     texts |= {
         "dvc.yaml": "stages: {}\n",
         "params.yaml": (ROOT / "params.yaml").read_text(),

@@ -86,8 +86,11 @@ def test_publishing_twice_changes_nothing(checkout: Path) -> None:
     assert dump() == before
 
 
-def test_deleted_store_comes_back_with_the_same_content_live_or_restored(checkout: Path) -> None:
-    with tracking.recorder(stage="train_b", root=checkout) as run:
+def test_deleted_store_comes_back_with_the_same_content_live_or_restored(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_RECORDER", "0")
+    with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
         for numbers in EPOCHS:
             run.epoch(numbers)
         run.finish()
@@ -104,10 +107,22 @@ def test_deleted_store_comes_back_with_the_same_content_live_or_restored(checkou
     assert content(checkout) == before
 
 
-def test_publisher_that_was_not_asked_writes_nothing(checkout: Path) -> None:
+def test_publisher_writes_the_trainings_while_evaluate_works_and_the_rest_when_asked(
+    checkout: Path,
+) -> None:
+    (checkout / "metrics/metrics.json").rename(checkout / "metrics.json")
+    with tracking.publisher(checkout) as book:
+        labbooks.eventually(lambda: states(checkout) == [FINISHED] * 3)
+        (checkout / "metrics.json").rename(checkout / "metrics/metrics.json")
+        book.publish()
+    assert states(checkout) == [FINISHED] * 4
+    assert tracking.published(checkout)
+
+
+def test_publisher_that_was_not_asked_writes_no_comparison(checkout: Path) -> None:
     with tracking.publisher(checkout):
         pass
-    assert states(checkout) == []
+    assert not rows(checkout, "SELECT 1 FROM tags WHERE value = 'comparison'")
 
 
 def test_training_deleted_by_hand_is_written_again_and_linked(checkout: Path) -> None:

@@ -26,7 +26,9 @@ from headstart.tracking import revisions, spawn, store
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, fresh_store: Path) -> Path:
+def checkout(tmp_path: Path, fresh_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Trainings show themselves at once, unless the test is about when they do.
+    monkeypatch.setenv("HEADSTART_RECORDER", "0")
     return labbooks.new_checkout(tmp_path / "a checkout", store=fresh_store)
 
 
@@ -42,17 +44,18 @@ def record(root: Path, *messages: dict[str, Any]) -> None:
         "root": str(root),
         "address": tracking.address(root),
         "pid": os.getpid(),
+        "began": time.time(),
     }
     for message in (first, *messages):
         waiting.put(message)
     publication.serve(waiting)
 
 
-SENT = [{"do": "epoch", "numbers": numbers} for numbers in EPOCHS]
+SENT = [{"do": "epoch", "numbers": numbers, "at": 1e9} for numbers in EPOCHS]
 
 
 def test_training_shows_itself_epoch_by_epoch_and_ends_with_its_identity(checkout: Path) -> None:
-    with tracking.recorder(stage="train_b", root=checkout) as run:
+    with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
         run.epoch(EPOCHS[0])
         eventually(lambda: rows(checkout, "SELECT * FROM metrics"))
         assert states(checkout) == [("RUNNING", "active")]
@@ -116,7 +119,7 @@ def test_training_that_ends_badly_has_no_identity(checkout: Path, status: str) -
 
 def test_stage_that_raises_leaves_a_failed_run(checkout: Path) -> None:
     def stage() -> None:
-        with tracking.recorder(stage="train_b", root=checkout) as run:
+        with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
             run.epoch(EPOCHS[0])
             raise RuntimeError("the stage is broken")
 
@@ -131,7 +134,7 @@ def test_stage_killed_in_the_middle_leaves_a_killed_run(checkout: Path) -> None:
 import time
 from pathlib import Path
 from headstart import tracking
-with tracking.recorder(stage="train_b", root=Path({str(checkout)!r})) as run:
+with tracking.recorder(stage="train_b", root=Path({str(checkout)!r}), epochs=3) as run:
     run.epoch({EPOCHS[0]})
     time.sleep(300)
 """
@@ -154,7 +157,7 @@ def youngest_child() -> psutil.Process:
 def test_death_of_the_recorder_is_one_warning(
     checkout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with tracking.recorder(stage="train_b", root=checkout) as run:
+    with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
         recorder = youngest_child()
         recorder.kill()
         recorder.wait()
@@ -170,7 +173,7 @@ def test_recorder_that_stands_still_never_blocks_a_training(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(spawn, "_LOCAL_SECONDS", 1.0)
-    with tracking.recorder(stage="train_b", root=checkout) as run:
+    with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
         youngest_child().suspend()
         started = time.monotonic()
         for epoch in range(1, 5001):
@@ -183,7 +186,7 @@ def test_recorder_that_stands_still_never_blocks_a_training(
 
 
 def test_many_epochs_all_arrive(checkout: Path) -> None:
-    with tracking.recorder(stage="train_b", root=checkout) as run:
+    with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
         # More than the pipe takes before the recorder listens.
         for epoch in range(1, 1501):
             run.epoch(EPOCHS[0] | {"epoch": epoch})
@@ -197,7 +200,7 @@ def test_recorder_that_is_switched_off_starts_nothing_and_makes_no_store(
     (checkout / "mlflow.db").unlink()
     before = set(psutil.Process().children())
     monkeypatch.setenv("HEADSTART_RECORDER", "off")
-    with tracking.recorder(stage="train_b", root=checkout) as run:
+    with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
         run.epoch(EPOCHS[0])
         run.finish()
         assert set(psutil.Process().children()) == before
@@ -208,13 +211,14 @@ def test_recorder_that_is_switched_off_starts_nothing_and_makes_no_store(
     assert not (checkout / ".headstart").exists()
 
 
-def test_switch_of_the_recorder_is_on_or_off(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("value", ["no", "-1", "nan", "inf"])
+def test_switch_of_the_recorder_is_on_or_off_or_seconds(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    monkeypatch.setenv("HEADSTART_RECORDER", "no")
+    monkeypatch.setenv("HEADSTART_RECORDER", value)
     with (
-        pytest.raises(UserError, match="HEADSTART_RECORDER: 'no' is neither on nor off"),
-        tracking.recorder(stage="train_b", root=checkout),
+        pytest.raises(UserError, match=f"HEADSTART_RECORDER: '{value}' is neither on nor off"),
+        tracking.recorder(stage="train_b", root=checkout, epochs=3),
     ):
         pass
 
@@ -268,7 +272,7 @@ def test_stages_of_one_dvc_command_warn_once(checkout: Path) -> None:
         stage = f"""
 from pathlib import Path
 from headstart import tracking
-with tracking.recorder(stage="train_b", root=Path({str(checkout)!r})) as run:
+with tracking.recorder(stage="train_b", root=Path({str(checkout)!r}), epochs=3) as run:
     run.finish()
 """
         (checkout / "stage.py").write_text(stage)
@@ -301,7 +305,7 @@ def test_server_in_trouble_costs_seconds_and_one_warning(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
         started = time.monotonic()
         if work == "recorder":
-            with tracking.recorder(stage="train_b", root=checkout) as run:
+            with tracking.recorder(stage="train_b", root=checkout, epochs=3) as run:
                 run.epoch(EPOCHS[0])
                 run.finish()
         else:

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,17 @@ def unfinished(stage: Stage, acting: Mapping[str, Any], data: Mapping[str, str])
     return Entry("", _training_name(stage, acting), kind, acting, data=data)
 
 
-def training(run: TrainingRun, epochs: Iterable[Mapping[str, float]] = ()) -> Entry:
-    """Returns the run of a training that is whole, with the history of its epochs."""
+def training(
+    run: TrainingRun, epochs: Sequence[Mapping[str, float]] = (), *, ends: Sequence[float] = ()
+) -> Entry:
+    """Returns the run of a training that is whole, with its epochs and the times of their ends."""
     note = render.text("note_training.md", stage=run.stage, data=run.data, run=run)
     return Entry(
         key=run.key,
         name=_training_name(run.stage, run.acting),
         kind={"headstart.kind": "training", "headstart.stage": run.stage.name},
         params=run.acting,
-        metrics=curves(epochs),
+        metrics=curves(epochs, ends=ends),
         tags={"headstart.model": run.model, NOTE: note},
         data=run.data,
     )
@@ -197,17 +199,28 @@ def _curve_name(row: Mapping[str, Any]) -> str:
     return f"{row['task']}{shift}/{row['network']}/{training}/{row['arm']}"
 
 
-def curves(epochs: Iterable[Mapping[str, float]], *, prefix: str = "") -> list[Metric]:
-    """Returns the curves at steps from 1; a millisecond apart, for charts over time."""
+def curves(
+    epochs: Sequence[Mapping[str, float]], *, ends: Sequence[float] = (), prefix: str = ""
+) -> list[Metric]:
+    """Returns the curves at steps from 1, over time by the `ends` of the epochs.
+
+    The ends are seconds since 1970; where they are not known, epochs lie a millisecond apart.
+    """
     stamp = now()
+    stamps = map(milliseconds, ends) if ends else [stamp + int(row["epoch"]) for row in epochs]
     return [
-        Metric(f"{prefix}{name}", value, stamp + int(row["epoch"]), int(row["epoch"]))
-        for row in epochs
+        Metric(f"{prefix}{name}", value, at, int(row["epoch"]))
+        for row, at in zip(epochs, stamps, strict=True)
         for name, value in row.items()
         if name != "epoch"
     ]
 
 
+def milliseconds(seconds: float) -> int:
+    """Returns a time in seconds since 1970 as MLflow counts it."""
+    return int(seconds * 1000)
+
+
 def now() -> int:
-    """Returns the time as MLflow counts it: milliseconds since 1970."""
-    return int(time.time() * 1000)
+    """Returns the time as MLflow counts it."""
+    return milliseconds(time.time())

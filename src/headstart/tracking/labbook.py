@@ -16,8 +16,9 @@ from headstart.tracking import entries, private
 from headstart.tracking.connection import Connection
 from headstart.tracking.entries import NOTE, Entry
 from headstart.tracking.identity import State, TrainingRun
-from headstart.tracking.provenance import alive, machine, process
+from headstart.tracking.provenance import alive, machine, process, recorder
 from headstart.tracking.store import EXPERIMENT, artefacts, database
+from headstart.tracking.timesheets import Timesheet
 
 _PARAM_LENGTH = 6000
 # What MLflow puts on one page at most.
@@ -32,6 +33,11 @@ class Summary:
     present: list[str] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
+
+    def add(self, name: str, run_id: str, *, new: bool) -> None:
+        """Adds a run that is in the store now."""
+        (self.written if new else self.present).append(name)
+        self.run_ids.append(run_id)
 
     @property
     def lines(self) -> list[str]:
@@ -73,11 +79,12 @@ class LabBook:
             private.move_artefacts(file, old=old, new=artefacts(file))
         return str(experiment.experiment_id)
 
-    def begin(self, entry: Entry, tags: Mapping[str, str]) -> str:
-        """Returns the id of a new run that shows itself as running."""
+    def begin(self, entry: Entry, tags: Mapping[str, str], *, began: float | None = None) -> str:
+        """Returns the id of a new run that shows itself as running, since `began` or now."""
         with self._store.held():
             about = {**entry.kind, **tags}
-            run = self._client.create_run(self._experiment, run_name=entry.name, tags=about)
+            start = entries.milliseconds(began) if began else None
+            run = self._client.create_run(self._experiment, start, about, entry.name)
             params = [Param(key, _shown(value)) for key, value in entry.params.items()]
             self._client.log_batch(run.info.run_id, params=params)
             # What the run learned from; the digest is the hash by which DVC knows the file.
@@ -120,38 +127,60 @@ class LabBook:
                 self._client.delete_run(run_id)
             return known or run_id
 
-    def publish(self, state: State, tags: Mapping[str, str]) -> Summary:
-        """Writes the trainings and the comparison of `state` that the store does not hold yet."""
+    def publish(
+        self, state: State, tags: Mapping[str, str], sheets: Mapping[str, Timesheet]
+    ) -> Summary:
+        """Writes the trainings and the comparison of `state` that the store does not hold yet.
 
-        def write(entry: Entry, source: str) -> tuple[str, bool]:
-            run_id, new = self.write(entry, {**tags, "provenance.source": source})
-            (summary.written if new else summary.present).append(entry.name)
-            summary.run_ids.append(run_id)
-            return run_id, new
-
+        `sheets` are the timesheets of trainings, by stage, where there are such.
+        """
         with self._store.held():
-            summary = Summary(killed=self._mark_killed())
-            runs: dict[str, str] = {}
-            for name, training in state.trainings.items():
-                epochs = state.histories.get(training.stage.arm, ())
-                runs[name], _ = write(entries.training(training, epochs), "restored")
+            summary = self.publish_trainings(state.trainings, state.histories, tags, sheets)
+            runs = dict(zip(state.trainings, summary.run_ids, strict=True))
             comparison = entries.comparison(state, runs=runs, experiment=self._experiment)
-            run_id, new = write(comparison, "published")
+            run_id, new = self.write(comparison, {**tags, "provenance.source": "published"})
+            summary.add(comparison.name, run_id, new=new)
             if not new:
                 self._refresh(run_id, comparison)
         return summary
 
-    def write(self, entry: Entry, tags: Mapping[str, str]) -> tuple[str, bool]:
-        """Writes a whole run unless the store has it; returns its id, and whether it is new."""
+    def publish_trainings(
+        self,
+        trainings: Mapping[str, TrainingRun],
+        histories: Mapping[str, Sequence[Mapping[str, float]]],
+        tags: Mapping[str, str],
+        sheets: Mapping[str, Timesheet],
+    ) -> Summary:
+        """Writes the trainings that the store does not hold yet, and marks killed ones."""
+        with self._store.held():
+            summary = Summary(killed=self._mark_killed())
+            for name, run in trainings.items():
+                sheet = sheets.get(name)
+                epochs = histories.get(run.stage.arm, ())
+                entry = entries.training(run, epochs, ends=sheet.epochs if sheet else ())
+                source = {"provenance.source": "timesheet" if sheet else "restored"}
+                run_id, new = self.write(entry, {**tags, **source}, sheet)
+                summary.add(entry.name, run_id, new=new)
+        return summary
+
+    def write(
+        self, entry: Entry, tags: Mapping[str, str], sheet: Timesheet | None = None
+    ) -> tuple[str, bool]:
+        """Writes a whole run unless the store has it; returns its id, and whether it is new.
+
+        What `sheet` says of when and where it ran stands above what `tags` say of this process.
+        """
         with self._store.held():
             if known := self._find(entry.key):
                 return known, False
-            run_id = self.begin(entry, {**tags, **process(os.getpid())})
+            about = {**tags, **process(os.getpid()), **(sheet.tags if sheet else {}), **recorder()}
+            run_id = self.begin(entry, about, began=sheet.began if sheet else None)
             self.log(run_id, metrics=entry.metrics)
             self._add_files(run_id, entry.files)
             # The key comes last: a run that has it is whole.
             self.log(run_id, tags={**entry.tags, "headstart.key": entry.key})
-            self._client.set_terminated(run_id, "FINISHED")
+            end = entries.milliseconds(sheet.ended) if sheet else None
+            self._client.set_terminated(run_id, "FINISHED", end)
             return run_id, True
 
     def _refresh(self, run_id: str, entry: Entry) -> None:

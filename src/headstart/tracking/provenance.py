@@ -40,17 +40,14 @@ def provenance(root: Path, files: revisions.Files) -> dict[str, str]:
 
 
 def process(pid: int) -> dict[str, str]:
-    """Returns the tags that tell later whether the processes behind a run still live.
+    """Returns the tags that tell later whether the process behind a run still lives."""
+    return {"provenance.pid": str(pid), "provenance.process_start": _start(pid)}
 
-    Two processes: the stage `pid` and the one that writes for it.
-    """
+
+def recorder() -> dict[str, str]:
+    """Returns the same of this process, which writes the run."""
     me = os.getpid()
-    return {
-        "provenance.pid": str(pid),
-        "provenance.process_start": _start(pid),
-        "provenance.recorder_pid": str(me),
-        "provenance.recorder_start": _start(me),
-    }
+    return {"provenance.recorder_pid": str(me), "provenance.recorder_start": _start(me)}
 
 
 def _start(pid: int) -> str:

@@ -3,14 +3,15 @@
 import contextlib
 import queue
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError
-from headstart.tracking import entries, last_publication, revisions, states
+from headstart.tracking import entries, last_publication, revisions, states, timesheets
 from headstart.tracking.identity import STAGES, TrainingRun
 from headstart.tracking.labbook import LabBook, Summary
-from headstart.tracking.provenance import process, provenance
+from headstart.tracking.provenance import process, provenance, recorder
 from headstart.tracking.store import address
 
 Messages = queue.Queue[dict[str, Any]]
@@ -20,7 +21,8 @@ def publish(root: Path, *, rev: str | None = None) -> Summary:
     """Makes the store match the workspace at `root`, or the commit `rev`."""
     files = revisions.Workspace(root) if rev is None else revisions.Revision(root, rev)
     state = states.read(files, finished=True)
-    summary = LabBook(address(root)).publish(state, provenance(root, files))
+    sheets = _sheets(root, state.trainings, state.histories)
+    summary = LabBook(address(root)).publish(state, provenance(root, files), sheets)
     if rev is None:
         last_publication.remember(root, summary.run_ids)
     return summary
@@ -37,7 +39,8 @@ def publish_all(root: Path) -> dict[str, Summary | str]:
         except UserError as error:
             done[files.name] = str(error)
         else:
-            done[files.name] = book.publish(state, provenance(root, files))
+            sheets = _sheets(root, state.trainings, state.histories)
+            done[files.name] = book.publish(state, provenance(root, files), sheets)
     return done
 
 
@@ -57,28 +60,49 @@ def serve(messages: Messages) -> dict[str, Any]:
     book, root = LabBook(first["address"]), Path(first["root"])
     if first["do"] == "record":
         return _record(book, first, messages)
-    if first["do"] != "prepare" or messages.get()["do"] != "publish":
-        return {}
     files = revisions.Workspace(root)
-    summary = book.publish(states.read(files, finished=False), provenance(root, files))
+    tags = provenance(root, files)
+    # What evaluate has at its start is written while it scores and draws. Where something is
+    # missing, evaluate tells it.
+    try:
+        trainings, histories = states.trained(root)
+    except UserError:
+        trainings, histories = {}, {}
+    book.publish_trainings(trainings, histories, tags, _sheets(root, trainings, histories))
+    if messages.get()["do"] != "publish":
+        return {}
+    state = states.read(files, finished=False)
+    summary = book.publish(state, tags, _sheets(root, state.trainings, state.histories))
     last_publication.remember(root, summary.run_ids)
     return {"written": summary.written, "run_ids": summary.run_ids}
 
 
+def _sheets(
+    root: Path, trainings: Mapping[str, TrainingRun], histories: Mapping[str, Sequence[Any]]
+) -> dict[str, timesheets.Timesheet]:
+    """Returns the timesheets of trainings, by stage, where there are such."""
+    found = {
+        name: timesheets.read(root, run, epochs=len(histories.get(run.stage.arm, ())))
+        for name, run in trainings.items()
+    }
+    return {name: sheet for name, sheet in found.items() if sheet}
+
+
 def _record(book: LabBook, first: dict[str, Any], messages: Messages) -> dict[str, Any]:
-    began = time.time()
+    began = first["began"]
     stage, root = STAGES[first["stage"]], Path(first["root"])
     acting, data = states.live(stage.name, root=root, params_text=first["params"])
-    tags = provenance(root, revisions.Workspace(root)) | process(first["pid"])
+    tags = provenance(root, revisions.Workspace(root)) | process(first["pid"]) | recorder()
     tags["provenance.source"] = "live"
-    run_id = book.begin(entries.unfinished(stage, acting, data), tags)
+    run_id = book.begin(entries.unfinished(stage, acting, data), tags, began=began)
     while True:
         batch = [messages.get()]
         with contextlib.suppress(queue.Empty):
             while True:
                 batch.append(messages.get_nowait())
-        epochs = [message["numbers"] for message in batch if message["do"] == "epoch"]
-        book.log(run_id, metrics=entries.curves(epochs))
+        epochs = [message for message in batch if message["do"] == "epoch"]
+        numbers, ends = ([message[key] for message in epochs] for key in ("numbers", "at"))
+        book.log(run_id, metrics=entries.curves(numbers, ends=ends))
         ends = [message["status"] for message in batch if message["do"] == "end"]
         if not ends:
             continue

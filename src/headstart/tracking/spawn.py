@@ -1,16 +1,19 @@
 """The stage's side of the lab book: a child process writes to MLflow while the stage works.
 
-Importing MLflow takes seconds, a fresh store more, a dead server minutes. A stage pays for none
-of it: it starts the child before anything heavy, writes lines into its pipe without ever
-blocking, and waits at the end only as long as the store deserves.
+Importing MLflow takes seconds, a fresh store more, a dead server minutes. A training starts the
+child once it is known to last, and a short one never: its timesheet tells the next publication.
+Lines go into the child's pipe without ever blocking, and the stage waits at the end only as long as
+the store deserves.
 """
 
 import contextlib
 import json
+import math
 import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +21,12 @@ from typing import Any
 
 from headstart.core.errors import UserError, warn
 from headstart.core.masking import masked
-from headstart.tracking.store import address, database
+from headstart.tracking.store import address, database, home
 
-# `off` in the environment keeps stages from starting a child at all.
+# `off` in the environment keeps stages from starting a child at all; a number stands in place of
+# the seconds after which a training shows itself.
 SWITCH = "HEADSTART_RECORDER"
+_LONG_SECONDS = 10.0
 
 # A file on this machine may be slow but always comes back.
 _LOCAL_SECONDS = 60.0
@@ -42,12 +47,20 @@ def switched_on() -> bool:
     """Tells whether stages write to MLflow by themselves.
 
     Raises:
-        UserError: The environment's HEADSTART_RECORDER is neither on nor off.
+        UserError: The environment's HEADSTART_RECORDER cannot be understood.
     """
+    return _long_seconds() < math.inf
+
+
+def _long_seconds() -> float:
+    """Returns the seconds from which on a training is long; inf where stages write nothing."""
     value = os.environ.get(SWITCH) or "on"
-    if value not in ("on", "off"):
-        raise UserError(f"{SWITCH}: {value!r} is neither on nor off (in the environment)")
-    return value == "on"
+    if value in ("on", "off"):
+        return _LONG_SECONDS if value == "on" else math.inf
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(value)) < math.inf:
+            return seconds
+    raise UserError(f"{SWITCH}: {value!r} is neither on nor off nor seconds (in the environment)")
 
 
 class _Child:
@@ -62,30 +75,38 @@ class _Child:
         self._unsent = bytearray()
         self._trouble: str | None = None
         self._process: Any = None
-        if not switched_on():
-            return
-        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "headstart.tracking"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd=root,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-                # Ctrl-C and a kill of the whole group leave it alive to write down how it ended.
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._trouble = f"no process could be started ({error.strerror})"
-            return
-        os.set_blocking(self._process.stdin.fileno(), False)
+        # A training's own thread may start it, and a timer's.
+        self._lock = threading.RLock()
         self.send(**first, root=str(root), address=self._uri, pid=os.getpid())
+
+    def start(self) -> None:
+        """Starts the process, which then gets what was sent before."""
+        paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
+        with self._lock:
+            if self._process or self._trouble:
+                return
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "headstart.tracking"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    cwd=self._root,
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                    # Ctrl-C and a kill of the whole group leave it alive to write how it ended.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._trouble = f"no process could be started ({error.strerror})"
+                return
+            os.set_blocking(self._process.stdin.fileno(), False)
+            self._flush()
 
     def send(self, **message: Any) -> None:
         """Sends a message as far as the pipe takes it at once."""
-        self._unsent += json.dumps(message).encode() + b"\n"
-        self._flush()
+        with self._lock:
+            self._unsent += json.dumps(message).encode() + b"\n"
+            self._flush()
 
     def _flush(self) -> None:
         """Writes what the pipe takes at once and keeps the rest for later."""
@@ -119,7 +140,7 @@ class _Child:
 
     def _warn(self, reason: str) -> None:
         """Tells what is missing in MLflow, once for all stages of one `dvc` command."""
-        note = Path(os.environ.get("DVC_ROOT") or self._root) / ".headstart/warned"
+        note = home(self._root) / ".headstart/warned"
         command = _dvc_command()
         with contextlib.suppress(OSError):
             warned = f"{command} {masked(self._uri)}"
@@ -178,39 +199,76 @@ def _dvc_command() -> str:
 class Recorder(_Child):
     """The training run of one stage, from the stage's side."""
 
+    def __init__(self, stage: str, *, root: Path, epochs: int) -> None:
+        params = ""
+        with contextlib.suppress(OSError):  # The stage itself tells what is wrong with it.
+            params = (root / "params.yaml").read_text(encoding="utf-8")
+        self._stage, self._epochs = stage, epochs
+        self._began, self._ends = time.time(), list[float]()
+        first = {"do": "record", "stage": stage, "params": params, "began": self._began}
+        super().__init__(first, root=root, seconds=_RECORD_SECONDS)
+        self._long = _long_seconds()
+        # Epochs that end tell earlier; without one, or with long ones, the time tells.
+        self._timer = threading.Timer(min(self._long, threading.TIMEOUT_MAX), self.start)
+        self._timer.daemon = True
+        if self._long == 0:
+            self.start()
+        elif self._long < math.inf:
+            self._timer.start()
+
     def epoch(self, numbers: Mapping[str, float]) -> None:
         """Sends one epoch: `epoch` from 1, and loss, accuracy, val_loss, val_accuracy."""
-        self.send(do="epoch", numbers={name: float(value) for name, value in numbers.items()})
+        self._ends.append(time.time())
+        values = {name: float(value) for name, value in numbers.items()}
+        self.send(do="epoch", numbers=values, at=self._ends[-1])
+        # The first epoch has the tracing of graphs in it and tells too much.
+        if len(self._ends) > 1:
+            left = (self._epochs - len(self._ends)) * (self._ends[-1] - self._ends[-2])
+            if left > self._long:
+                self.start()
 
     def finish(self) -> None:
         """Says that the stage's outputs are written: the run gets its key from their hashes."""
+        self.stay()
+        if self._long < math.inf:
+            from headstart.tracking import timesheets
+
+            timesheets.leave(self._root, self._stage, began=self._began, epochs=self._ends)
         self.send(do="end", status="FINISHED")
+
+    def stay(self) -> None:
+        """Lets the process start no more."""
+        self._timer.cancel()
+        if self._timer.is_alive():
+            self._timer.join()
 
 
 @contextlib.contextmanager
-def recorder(*, stage: str, root: Path) -> Iterator[Recorder]:
+def recorder(*, stage: str, root: Path, epochs: int) -> Iterator[Recorder]:
     """Yields at once what shows the training of `stage` in MLflow, epoch by epoch.
 
-    Enter it before TensorFlow is imported, so that both imports run side by side. A block left
-    by an exception, or without `finish`, makes a failed run. Trouble with MLflow is one warning.
-    With HEADSTART_RECORDER=off in the environment nothing is started, and nothing is written.
+    It shows itself once it has lasted ten seconds, or sooner where its last epoch's time says that
+    ten more are to come; what was sent before comes with its own times. A training that ends
+    before leaves a timesheet alone, and one that fails or is killed before leaves nothing. Later, a
+    block left by an exception, or without `finish`, makes a failed run. Trouble with MLflow is one
+    warning. HEADSTART_RECORDER in the environment may have other seconds, or `off`: nothing is
+    started then, and nothing written.
 
     Args:
         stage: train_a, train_b or transfer.
         root: The checkout in which the stage runs.
+        epochs: How many epochs there will be.
     """
-    params = ""
-    with contextlib.suppress(OSError):  # The stage itself tells what is wrong with it.
-        params = (root / "params.yaml").read_text(encoding="utf-8")
-    first = {"do": "record", "stage": stage, "params": params}
-    run = Recorder(first, root=root, seconds=_RECORD_SECONDS)
+    run = Recorder(stage, root=root, epochs=epochs)
     try:
         yield run
     except BaseException as error:
+        run.stay()
         interrupted = isinstance(error, KeyboardInterrupt)
         run.send(do="end", status="KILLED" if interrupted else "FAILED")
         run.leave(seconds=_INTERRUPTED_SECONDS if interrupted else _FAILED_SECONDS)
         raise
+    run.stay()
     # The first end counts: this one where the stage never said `finish`.
     run.send(do="end", status="FAILED")
     run.close()
@@ -228,10 +286,13 @@ class Publisher(_Child):
 def publisher(root: Path) -> Iterator[Publisher]:
     """Yields at once what publishes the workspace at `root` when its `publish` is called.
 
-    MLflow is imported and the store opened meanwhile. Without a call nothing is published, nor
-    with HEADSTART_RECORDER=off in the environment.
+    MLflow is imported meanwhile, the store opened, and the trainings are written. Without a call
+    the comparison is not published, and nothing at all with HEADSTART_RECORDER=off in the
+    environment.
     """
     book = Publisher({"do": "prepare"}, root=root, seconds=_PUBLISH_SECONDS)
+    if switched_on():
+        book.start()
     try:
         yield book
     except BaseException:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headstart.core import artefacts
 from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
 from headstart.params import reading, sections, yaml_text
@@ -39,10 +40,58 @@ def read(files: Files, *, finished: bool) -> State:
     Raises:
         UserError: There is no complete result, or its parts belong to different runs.
     """
-    lock = _yaml(files, "dvc.lock").get("stages", {}) if files.read("dvc.lock") else {}
+    lock, values = _lock(files), _values(files)
+    trainings, used, by_hand = _trainings(files, lock, values)
+    if finished and not by_hand:
+        _belong_together(files, lock, trainings)
+        used |= _params(lock["evaluate"])
+    values = _with(values, used)
+    return State(
+        trainings=trainings,
+        histories=_histories(files, trainings),
+        metrics=_metrics(files),
+        judged_by=values.get("evaluate", {}),
+        params={key: value for key, value in flat(values).items() if value is not None},
+        pictures={
+            path.rpartition("/")[2]: files.read(path) or b""
+            for path in files.names(_PLOTS)
+            if path.endswith(".png")
+        },
+        report=files.read(_REPORT),
+    )
+
+
+def trained(root: Path) -> tuple[dict[str, TrainingRun], dict[str, list[dict[str, float]]]]:
+    """Returns the trainings that lie in a workspace, by stage, and their epochs, by arm.
+
+    All that evaluate has when it begins.
+
+    Raises:
+        UserError: One is missing.
+    """
+    files = Workspace(root)
+    trainings, _, _ = _trainings(files, _lock(files), _values(files))
+    arms = [training.stage.arm for training in trainings.values()]
+    return trainings, {
+        arm: artefacts.read_history(root / f"models/{arm}.history.csv") for arm in arms
+    }
+
+
+def _lock(files: Files) -> dict[str, Any]:
+    """Returns the stages of dvc.lock, by name; none where there is no such file."""
+    return dict(_yaml(files, "dvc.lock").get("stages", {})) if files.read("dvc.lock") else {}
+
+
+def _values(files: Files) -> dict[str, Any]:
     if files.held_to_schema:
         reading.parse(_text(files, _PARAMS), f"{files.name}: {_PARAMS}")
-    values = _yaml(files, _PARAMS)
+    return _yaml(files, _PARAMS)
+
+
+def _trainings(
+    files: Files, lock: Mapping[str, Any], values: Mapping[str, Any]
+) -> tuple[dict[str, TrainingRun], dict[str, Any], bool]:
+    """Returns the trainings by stage, the parameters that they used, and whether by hand."""
     trainings: dict[str, TrainingRun] = {}
     used: dict[str, Any] = {}
     by_hand = False
@@ -68,23 +117,7 @@ def read(files: Files, *, finished: bool) -> State:
         except UserError as error:
             raise UserError(f"{files.name}: {_PARAMS}: {error}") from error
         trainings[stage.name] = TrainingRun(stage, acting, data, model)
-    if finished and not by_hand:
-        _belong_together(files, lock, trainings)
-        used |= _params(lock["evaluate"])
-    values = _with(values, used)
-    return State(
-        trainings=trainings,
-        histories=_histories(files, trainings),
-        metrics=_metrics(files),
-        judged_by=values.get("evaluate", {}),
-        params={key: value for key, value in flat(values).items() if value is not None},
-        pictures={
-            path.rpartition("/")[2]: files.read(path) or b""
-            for path in files.names(_PLOTS)
-            if path.endswith(".png")
-        },
-        report=files.read(_REPORT),
-    )
+    return trainings, used, by_hand
 
 
 def _belong_together(

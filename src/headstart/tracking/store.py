@@ -29,17 +29,23 @@ def project_root(start: Path) -> Path:
     raise UserError(f"{start}: no dvc.yaml here or above; run the command inside the project")
 
 
+def home(root: Path) -> Path:
+    """Returns the main checkout of the project checked out at `root`.
+
+    DVC names it in `DVC_ROOT`, also where an experiment runs in a temporary folder.
+    """
+    return Path(os.environ.get("DVC_ROOT") or root).resolve()
+
+
 def address(root: Path) -> str:
     """Returns the address of the store for the project checked out at `root`.
 
-    `MLFLOW_TRACKING_URI` if it is set, else `mlflow.db` in the main checkout, which DVC names in
-    `DVC_ROOT` also where an experiment runs in a temporary folder. Relative sqlite paths start
-    there, too: one project has one store.
+    `MLFLOW_TRACKING_URI` if it is set, else `mlflow.db` in the main checkout. Relative sqlite
+    paths start there, too: one project has one store.
     """
-    home = Path(os.environ.get("DVC_ROOT") or root).resolve()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
     if uri.startswith(_SQLITE) and not uri.startswith(f"{_SQLITE}/"):
-        return f"{_SQLITE}{home / uri.removeprefix(_SQLITE)}"
+        return f"{_SQLITE}{home(root) / uri.removeprefix(_SQLITE)}"
     return uri
 
 
