@@ -81,6 +81,7 @@ COMMITTED = {"result": result, "study": study, "runs": runs}
 MEASURED = {
     "claims": "benchmarks.claims",
     "fuzz": "scripts.fuzz",
+    "replicas": "benchmarks.replicas",
     "revisions": "benchmarks.revisions",
     "scale": "benchmarks.scale",
     **dict.fromkeys(("study-grid", "study-ray", "study-machines"), "benchmarks.study"),
