@@ -70,7 +70,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """The networks that are there, of `asked`. Of searched learning rates, the best counts."""
+        """The networks of the grid that are there, without those of a search."""
         return sum(row.seeds for row in self.rows.values())
 
     @property
