@@ -12,6 +12,7 @@ shopt -s nullglob
 paths=(
     .venv .headstart/setup.lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
     data/raw/* data/prepared/* models/*.keras models/*.history.csv reports/*
+    metrics/mistakes.csv
 )
 while IFS= read -r -d '' cache; do
     paths+=("$cache")
