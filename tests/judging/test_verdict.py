@@ -274,8 +274,8 @@ def test_untrained_transfer_is_a_warning() -> None:
     assert decided.verdict == "baseline better"
     (warning,) = decided.warnings
     assert warning.startswith("The transfer has not shown that it learned anything: its balanced")
-    assert "accuracy of 0.5083" in warning
-    assert "guessing gives 0.5000" in warning
+    assert "accuracy is 0.5083, whose lower bound of 0.4" in warning
+    assert "not above the 0.5000 of guessing" in warning
     assert judged(actual, baseline, baseline).warnings == ()
     both = judged(actual, transfer, transfer)
     assert both.verdict == "invalid comparison"

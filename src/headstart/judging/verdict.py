@@ -195,14 +195,14 @@ def _untrained(arm: str, actual: np.ndarray, answered: np.ndarray) -> Iterator[s
     total = np.bincount(actual)
     right = np.bincount(actual[answered == actual], minlength=len(total))[total > 0]
     total = total[total > 0]
-    # Answers that do not depend on the image are right for 1 in `len(total)`, classes' mean.
+    # What answers that do not depend on the image give, whichever classes they prefer.
     bound, chance = rounded(skill.bound(right, total, confidence=_SKILLED)), 1 / len(total)
     if bound <= chance < 1:
         yield (
-            f"The {arm} has not shown that it learned anything: its balanced accuracy of "
-            f"{np.mean(right / total):.4f} is surely no more than above {bound:.4f} "
-            f"({_SKILLED:.0%} one-sided bound), and guessing gives {chance:.4f}. More epochs, more "
-            "labels or another learning rate may mend it."
+            f"The {arm} has not shown that it learned anything: its balanced accuracy is "
+            f"{np.mean(right / total):.4f}, whose lower bound of {bound:.4f} ({_SKILLED:.0%}, "
+            f"one-sided) is not above the {chance:.4f} of guessing. More epochs, more labels or "
+            "another learning rate may mend it."
         )
 
 
