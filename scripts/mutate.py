@@ -615,9 +615,9 @@ MUTATIONS = [
     Mutation(
         "half of the seeds constant, and a verdict all the same",
         f"{LIBRARY}/study/verdicts.py",
-        "    return max(degenerate) >= _DEGENERATE_SHARE",
-        "    return max(degenerate) > _DEGENERATE_SHARE",
-        "tests/study/test_verdicts.py::test_half_of_the_seeds_constant_or_an_untrained_arm_is_invalid",
+        "    return degenerate >= _DEGENERATE_SHARE",
+        "    return degenerate > _DEGENERATE_SHARE",
+        "tests/study/test_verdicts.py::test_half_of_the_seeds_constant_or_an_untrained_arm_is_unfit",
     ),
     Mutation(
         "interaction counted twice in two-way intervals",

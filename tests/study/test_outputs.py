@@ -269,9 +269,23 @@ def test_answer_says_what_few_and_many_labels_gain_and_save() -> None:
     ],
 )
 def test_labels_saved_are_told_without_infinities_and_tautologies(saved: Any, text: str) -> None:
-    sentence = answer.saved_in_words(saved, 10, lacks_steps=False)
+    verdict = TRANSFER_BETTER if saved.value > 1 else BASELINE_BETTER
+    sentence = answer.saved_in_words(saved, 10, verdict=verdict, lacks_steps=False)
     assert sentence.endswith(text)
     assert not any(word in sentence for word in ("inf", "nan", "any number", "0 to 0"))
+
+
+def test_labels_are_not_called_saved_where_the_arm_is_not_called_better() -> None:
+    saved = Estimate(5.5, 3.1, 9.8, "estimate")
+    sentence = answer.saved_in_words(saved, 10, verdict=verdicts.NO_WORSE, lacks_steps=False)
+    assert sentence.startswith("For the same accuracy the baseline needs 55 labels in place of 10")
+
+
+def test_answer_says_which_arm_has_not_learned_the_task() -> None:
+    shares = {"baseline": {10: 0.5, 200: 0.9}, "frozen": {10: 0.9, 200: 0.9}}
+    (line,) = told(made(shares=shares))
+    assert "With 10 labels there is nothing to compare: baseline has not learned" in line
+    assert "With 200 labels " in line
 
 
 def test_one_seed_gives_tables_without_intervals(tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ def test_one_seed_cannot_tell() -> None:
     assert one == verdicts.CANNOT_TELL
 
 
-def test_half_of_the_seeds_constant_or_an_untrained_arm_is_invalid() -> None:
-    assert verdicts.invalid((0.0, 0.5), (False, False))
-    assert verdicts.invalid((0.0, 0.0), (False, True))
-    assert not verdicts.invalid((0.49, 0.49), (False, False))
+def test_half_of_the_seeds_constant_or_an_untrained_arm_is_unfit() -> None:
+    assert verdicts.unfit(0.5, untrained=False)
+    assert verdicts.unfit(0.0, untrained=True)
+    assert not verdicts.unfit(0.49, untrained=False)
 
 
 def test_untrained_is_an_arm_whose_balanced_accuracy_is_not_above_chance() -> None:

@@ -9,7 +9,7 @@ from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 from headstart.params.strategies import ARMS, BASELINE
 from headstart.reporting.study_tables import AreaRow, Setting
 from headstart.study import verdicts
-from headstart.study.cells_table import Curve, Curves, resampling
+from headstart.study.cells_table import Curve, Curves, resampling, unfit
 from headstart.study.curves import FEW, UNDETERMINED, Best, Estimate, best_of, ranges
 from headstart.study.derived_table import gains, lacks_steps
 from headstart.study.parameters import Statistics
@@ -24,7 +24,6 @@ _WORDS = {
     verdicts.INVALID: "there is nothing to compare",
 }
 _MEANINGS = _WORDS | {
-    verdicts.INVALID: "there is nothing to compare, since one of the two has not learned the task",
     verdicts.EQUIVALENT: "the two are equivalent, less than {margin} points apart",
     verdicts.NO_WORSE: "transfer is no worse by {margin} points or more",
     verdicts.CANNOT_TELL: "these seeds cannot tell which is better",
@@ -57,10 +56,20 @@ def sentences(curves: Curves, areas: Sequence[AreaRow], settings: Statistics) ->
             best = best_in(setting, name, transfers, base, settings)
             row = rows[setting, list(transfers)[best.place], name]
             judged.setdefault(name, []).append(row.verdict)
+            if row.verdict == verdicts.INVALID:
+                budgets = ranges(base.labels)[name]
+                pair = {BASELINE: base, row.arm: transfers[row.arm]}
+                failed = [arm for arm in pair if unfit(pair[arm].among(budgets), settings)]
+                parts.append(_unfit_in_words(row, failed))
+                continue
             parts.append(_range_in_words(row, best, len(transfers), settings))
-            if row.from_labels == base.labels[0] and row.verdict != verdicts.INVALID:
+            if row.from_labels == base.labels[0]:
                 short = lacks_steps(curves, setting, row.from_labels, settings)
-                parts.append(saved_in_words(best.saved, row.from_labels, lacks_steps=short))
+                parts.append(
+                    saved_in_words(
+                        best.saved, row.from_labels, verdict=row.verdict, lacks_steps=short
+                    )
+                )
         texts.append(f"{place(setting)}: {' '.join(parts)}")
     return [_in_short(judged), *texts] if len(texts) > 1 else texts
 
@@ -104,12 +113,18 @@ def place(setting: Setting) -> str:
     return f"{task} ({setting.network}, {amount} {kind}{moved})"
 
 
-def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics) -> str:
+def _span(row: AreaRow) -> str:
     few, many = row.from_labels, row.to_labels
-    span = f"With {few} labels" if few == many else f"With {few} to {many} labels"
+    return f"With {few} labels" if few == many else f"With {few} to {many} labels"
+
+
+def _unfit_in_words(row: AreaRow, failed: Sequence[str]) -> str:
+    who, have = " and ".join(failed), "have" if len(failed) > 1 else "has"
+    return f"{_span(row)} {_WORDS[row.verdict]}: {who} {have} not learned the task."
+
+
+def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics) -> str:
     meaning = _MEANINGS[row.verdict].format(margin=f"{100 * settings.margin:g}")
-    if row.verdict == verdicts.INVALID:
-        return f"{span} {meaning}."
     decided = row.verdict in (TRANSFER_BETTER, BASELINE_BETTER)
     if decided and max(-row.gain_low, row.gain_high) < settings.margin:
         meaning += f", by less than {100 * settings.margin:g} points"
@@ -124,11 +139,16 @@ def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics) 
     unseen = ""
     if row.verdict == verdicts.CANNOT_TELL and not math.isnan(row.detectable_gain):
         unseen = f"; {100 * row.detectable_gain:.2f} points would show in 4 of 5 such studies"
-    return f"{span} {meaning}: {100 * row.gain:+.2f} points ({sure}; {row.arm}{among}{unseen})."
+    gain = f"{100 * row.gain:+.2f} points of accuracy"
+    return f"{_span(row)} {meaning}: {gain} ({sure}; {row.arm}{among}{unseen})."
 
 
-def saved_in_words(saved: Estimate, own: int, *, lacks_steps: bool) -> str:
-    """Returns what an estimate of labels saved says of an arm that has `own` labels."""
+def saved_in_words(saved: Estimate, own: int, *, verdict: str, lacks_steps: bool) -> str:
+    """Returns what an estimate of labels saved says of an arm that has `own` labels.
+
+    That labels are saved or cost is concluded where the arm's `verdict` is that it is better or
+    worse: the interval alone is not corrected for the other arms.
+    """
     if lacks_steps:
         return (
             f"With {own} labels more training helps the baseline more than ten times the labels, "
@@ -140,14 +160,14 @@ def saved_in_words(saved: Estimate, own: int, *, lacks_steps: bool) -> str:
     if saves is False and saved.kind == "at most" and saved.value == 1:
         return f"It saves no labels: with {own} the baseline is as good already."
     opening = {
-        True: "It saves labels",
-        False: "It costs labels",
-        None: "Whether it saves labels cannot be told",
-    }[saves]
+        (True, TRANSFER_BETTER): "It saves labels: the",
+        (False, BASELINE_BETTER): "It costs labels: the",
+        (None, verdict): "Whether it saves labels cannot be told: the",
+    }.get((saves, verdict), "For the same accuracy the")
     bound = "" if saved.kind == "estimate" else f"{saved.kind} "
     interval = interval_in_words(saved)
     return (
-        f"{opening}: the baseline needs {bound}{saved.value * own:.0f} labels in place of {own}, "
+        f"{opening} baseline needs {bound}{saved.value * own:.0f} labels in place of {own}, "
         f"{bound}{saved.value:.2f} times as many{f' ({interval})' if interval else ''}."
     )
 

@@ -157,7 +157,7 @@ def summary_rows(curves: Curves, settings: Statistics) -> list[SummaryRow]:
         judgements = iter(
             judged(
                 [own.accuracies - base.accuracies for own, base in compared],
-                [invalid((own,), (base,), settings) for own, base in compared],
+                [unfit((own,), settings) or unfit((base,), settings) for own, base in compared],
                 settings,
             )
         )
@@ -195,20 +195,17 @@ def judged(
     return made
 
 
-def invalid(own: Sequence[Cells], base: Sequence[Cells], settings: Statistics) -> bool:
-    """Tells whether two arms cannot be compared over the budgets of these rows, and so not judged.
-
-    Over several budgets the balanced accuracy is the mean over the logarithm of the labels.
-    """
-    arms = own, base
-    return verdicts.invalid(
-        [float(np.mean([cells.degenerate for cells in rows])) for rows in arms],
-        [untrained(rows, settings) for rows in arms],
-    )
+def unfit(rows: Sequence[Cells], settings: Statistics) -> bool:
+    """Tells whether an arm cannot be compared over the budgets of these rows."""
+    degenerate = float(np.mean([cells.degenerate for cells in rows]))
+    return verdicts.unfit(degenerate, untrained=untrained(rows, settings))
 
 
 def untrained(rows: Sequence[Cells], settings: Statistics) -> bool:
-    """Tells whether an arm is not above chance on average over the budgets of these rows."""
+    """Tells whether an arm is not above chance over the budgets of these rows.
+
+    Over several budgets by its mean balanced accuracy over the logarithm of the labels.
+    """
     labels = np.array([cells.row.labels for cells in rows])
     balanced = np.array([cells.balanced_accuracies for cells in rows])
     return verdicts.untrained(

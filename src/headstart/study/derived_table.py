@@ -17,7 +17,7 @@ from headstart.reporting.study_tables import (
     rounded,
 )
 from headstart.study import statistics
-from headstart.study.cells_table import Cells, Curve, Curves, invalid, judged, resampling
+from headstart.study.cells_table import Cells, Curve, Curves, judged, resampling, unfit
 from headstart.study.curves import (
     accuracies_at,
     crossover,
@@ -51,7 +51,7 @@ def area_rows(curves: Curves, settings: Statistics) -> list[AreaRow]:
         judgements = judged(
             [gains(arms[arm], base, budgets) for arm, _, budgets in family],
             [
-                invalid(arms[arm].among(budgets), base.among(budgets), settings)
+                unfit(arms[arm].among(budgets), settings) or unfit(base.among(budgets), settings)
                 for arm, _, budgets in family
             ],
             settings,

@@ -7,7 +7,6 @@ import bisect
 import functools
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -79,12 +78,12 @@ def max_t(gains: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def invalid(degenerate: Sequence[float], untrained: Sequence[bool]) -> bool:
-    """Tells whether two arms, of which shares of the seeds are degenerate, cannot be compared.
+def unfit(degenerate: float, *, untrained: bool) -> bool:
+    """Tells whether an arm, of which a share of the seeds is degenerate, cannot be compared.
 
     A degenerate seed answers one class for everything; an untrained arm is no better than chance.
     """
-    return max(degenerate) >= _DEGENERATE_SHARE or any(untrained)
+    return degenerate >= _DEGENERATE_SHARE or untrained
 
 
 def untrained(balanced: np.ndarray, *, classes: int, alpha: float) -> bool:
