@@ -22,7 +22,14 @@ from headstart.core.errors import UserError
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 from headstart.reporting import study_figures, study_tables, style
 from headstart.reporting.page import from_markdown
-from headstart.reporting.study_tables import AreaRow, CellRow, DerivedRow, SummaryRow, VerdictRow
+from headstart.reporting.study_tables import (
+    AreaRow,
+    CellRow,
+    DerivedRow,
+    RateRow,
+    SummaryRow,
+    VerdictRow,
+)
 from headstart.study import (
     answer,
     cells_table,
@@ -542,3 +549,39 @@ def test_stage_declares_every_parameter_that_acts_and_every_file_it_writes(
     folder = written / "metrics/study" / stage
     files = {f"metrics/study/{stage}/{file.name}" for file in folder.iterdir()}
     assert outs == {name for name in files if not name.endswith(".md")}
+
+
+def test_each_row_stands_at_both_rates_against_the_baseline_of_the_same(tmp_path: Path) -> None:
+    settings = STUDY.statistics
+    better = {"baseline": {10: 0.9, 100: 0.95}, "frozen": {10: 0.8, 100: 0.85}}
+    chosen = [
+        dataclasses.replace(row, learning_rate=0.1, source_learning_rate=0.01)
+        for row in made(shares=better)
+    ]
+    unsearched = made(shares={arm: SHARES[arm] for arm in better})
+    unsearched = [cells for cells in unsearched if cells.row.labels < 1000]
+    outputs.write(tmp_path, chosen, STUDY.grid, settings, unsearched=unsearched)
+    rows = study_tables.read(tmp_path / "rates.csv", RateRow)
+    assert len(rows) == 8
+    rows = [row for row in rows if row.labels == 10]
+    assert [(row.arm, row.chosen, row.learning_rate) for row in rows] == [
+        ("baseline", 0, 0.001), ("baseline", 1, 0.1), ("frozen", 0, 0.001), ("frozen", 1, 0.1)
+    ]  # fmt: skip
+    assert [row.verdict for row in rows[2:]] == [TRANSFER_BETTER, BASELINE_BETTER]
+    for row, own, base in (
+        (rows[2], unsearched[2], unsearched[0]),
+        (rows[3], chosen[2], chosen[0]),
+    ):
+        gains = own.accuracies - base.accuracies
+        paired = scipy.stats.ttest_rel(own.accuracies, base.accuracies)
+        interval = paired.confidence_interval(settings.confidence)
+        told = (row.mean, row.gain, row.gain_low, row.gain_high, row.p)
+        expected = (own.accuracies.mean(), gains.mean(), *interval, paired.pvalue)
+        assert told == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_row_stands_once_where_nothing_is_searched(tmp_path: Path) -> None:
+    cells = made()
+    outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    rows = study_tables.read(tmp_path / "rates.csv", RateRow)
+    assert [row.chosen for row in rows] == [1] * len(cells)

@@ -120,6 +120,21 @@ class SummaryRow(Judgement, _Point):
 
 
 @dataclasses.dataclass(frozen=True)
+class RateRow(Judgement, _Point):
+    """A row of rates.csv: one arm with one label budget at one learning rate, all seeds.
+
+    `chosen` is 1 for what the search chose, as in summary.csv, 0 for what no search would take.
+    The gain is over the baseline of the same kind.
+    """
+
+    learning_rate: float
+    source_learning_rate: float
+    chosen: int
+    mean: float
+    std: float
+
+
+@dataclasses.dataclass(frozen=True)
 class InterimRow(_Point):
     """What is there of a row of summary.csv while the study runs."""
 
@@ -178,7 +193,7 @@ class DerivedRow(_Row):
     lacks_steps: int
 
 
-_Kind = TypeVar("_Kind", CellRow, SummaryRow, InterimRow, VerdictRow, AreaRow, DerivedRow)
+_Kind = TypeVar("_Kind", CellRow, SummaryRow, RateRow, InterimRow, VerdictRow, AreaRow, DerivedRow)
 
 
 def rounded(row: _Kind) -> _Kind:

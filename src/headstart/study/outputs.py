@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 from headstart.core import artefacts, runtime
 from headstart.params.strategies import BASELINE
 from headstart.reporting import render, study_figures, study_tables, style
-from headstart.reporting.study_tables import AreaRow, CellRow, DerivedRow, SummaryRow, VerdictRow
-from headstart.study import answer, cells_table, derived_table, power
+from headstart.reporting.study_tables import (
+    AreaRow,
+    CellRow,
+    DerivedRow,
+    RateRow,
+    SummaryRow,
+    VerdictRow,
+)
+from headstart.study import answer, cells_table, derived_table, power, rates
 from headstart.study.parameters import ALL_PAIRS, Grid, Statistics
 
 if TYPE_CHECKING:
@@ -30,15 +37,19 @@ def write(
     grid: Grid,
     settings: Statistics,
     *,
+    unsearched: Sequence[cells_table.Cells] = (),
     instructions: str = runtime.AVX2,
 ) -> list[str]:
     """Writes everything that the cells have to say into `folder`; returns the plain answer.
 
-    `instructions` are those that the networks were trained with, for the record.
-    Files: cells.csv, summary.csv, areas.csv, verdicts.csv, derived.csv, study.json, *.png.
+    `unsearched` are the same rows at the rates taken without a search, where one chose those of
+    `cells`; `instructions` are those that the networks were trained with, for the record.
+    Files: cells.csv, summary.csv, rates.csv, areas.csv, verdicts.csv, derived.csv, study.json and
+    *.png.
     """
     curves = cells_table.curves(cells)
     summary = cells_table.summary_rows(curves, settings)
+    before = cells_table.summary_rows(cells_table.curves(unsearched), settings)
     areas = derived_table.area_rows(curves, settings)
     derived = derived_table.derived_rows(curves, settings)
     told = answer.sentences(curves, areas, settings)
@@ -50,6 +61,7 @@ def write(
     }
     study_tables.write(folder / "cells.csv", CellRow, cells_table.cell_rows(cells))
     study_tables.write(folder / "summary.csv", SummaryRow, summary)
+    study_tables.write(folder / "rates.csv", RateRow, rates.rows(before, summary))
     study_tables.write(folder / "areas.csv", AreaRow, areas)
     study_tables.write(folder / "verdicts.csv", VerdictRow, derived_table.verdict_rows(summary))
     study_tables.write(folder / "derived.csv", DerivedRow, derived)

@@ -1,9 +1,11 @@
-"""The learning rate of a row, chosen for every arm by the same rule."""
+"""The learning rate of a row, chosen for every arm by the same rule, and what it changes."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from headstart.core import digits
+from headstart.reporting.study_tables import RateRow, SummaryRow
 from headstart.study.parameters import Grid
 
 # By seed, the losses of all labels that validate.
@@ -28,3 +30,18 @@ def best(losses: Mapping[float, Losses]) -> float:
 def at_edge(grid: Grid, rate: float) -> bool:
     """Tells whether a searched rate stands at an end of the list: a better one may lie beyond."""
     return grid.searched and rate in (min(grid.learning_rates), max(grid.learning_rates))
+
+
+def rows(unsearched: Sequence[SummaryRow], chosen: Sequence[SummaryRow]) -> list[RateRow]:
+    """Returns the rows of rates.csv: each row of the grid unsearched, then at the rates chosen.
+
+    Where nothing was searched `unsearched` is empty, and each row stands there once.
+    """
+    before = {(row.setting, row.arm, row.labels): row for row in unsearched}
+    names = [field.name for field in dataclasses.fields(RateRow) if field.name != "chosen"]
+    return [
+        RateRow(**{name: getattr(row, name) for name in names}, chosen=int(row is own))
+        for own in chosen
+        for row in (before.get((own.setting, own.arm, own.labels)), own)
+        if row is not None
+    ]

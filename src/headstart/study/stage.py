@@ -43,7 +43,12 @@ def answer(section: str) -> None:
     with interim.kept(section, grid, confidence=settings.confidence) as trains.progress:
         cells = trains.run()
         answer = outputs.write(
-            folder, cells, grid, settings, instructions=study.replicas.instructions
+            folder,
+            cells,
+            grid,
+            settings,
+            unsearched=trains.unsearched() if grid.searched else (),
+            instructions=study.replicas.instructions,
         )
     for line in answer:
         print(line)

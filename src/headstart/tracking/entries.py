@@ -21,7 +21,15 @@ from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, diges
 
 NOTE = "mlflow.note.content"
 _STUDY_PARAMETERS = "study/params.yaml"
-_TABLES = ("cells.csv", "summary.csv", "areas.csv", "verdicts.csv", "derived.csv", "study.json")
+_TABLES = (
+    "cells.csv",
+    "summary.csv",
+    "rates.csv",
+    "areas.csv",
+    "verdicts.csv",
+    "derived.csv",
+    "study.json",
+)
 _FOLDERS = {".csv": "tables", ".json": "tables", ".png": "plots"}
 # By the names that summary.csv gives them; one point a label budget.
 _LABEL_CURVES = ("mean", "gain", "degenerate")
