@@ -61,7 +61,7 @@ def main() -> None:
         return work
 
     layouts = {"channels first": torch.contiguous_format}
-    if images.ndim == 4:
+    if any(kind == "Conv2D" for kind, _ in asked["layers"]):
         layouts["channels last"] = torch.channels_last
     loops = {name: loop(layout) for name, layout in layouts.items()}
     for work in loops.values():
