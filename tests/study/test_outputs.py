@@ -568,6 +568,10 @@ def test_each_row_stands_at_both_rates_against_the_baseline_of_the_same(tmp_path
         ("baseline", 0, 0.001), ("baseline", 1, 0.1), ("frozen", 0, 0.001), ("frozen", 1, 0.1)
     ]  # fmt: skip
     assert [row.verdict for row in rows[2:]] == [TRANSFER_BETTER, BASELINE_BETTER]
+    page = outputs.write_page(tmp_path, RULES).read_text()
+    assert " of 3 verdicts are others than at the rates of no search" in page
+    assert "| frozen | *better, then worse* | *better, then worse* |" in page
+    assert "| frozen | 0.1 | 0.1 |" in page
     for row, own, base in (
         (rows[2], unsearched[2], unsearched[0]),
         (rows[3], chosen[2], chosen[0]),
@@ -580,8 +584,47 @@ def test_each_row_stands_at_both_rates_against_the_baseline_of_the_same(tmp_path
         assert told == pytest.approx(expected, rel=1e-5)
 
 
+def test_training_at_the_rates_of_no_search_stands_once(tmp_path: Path) -> None:
+    unsearched = made()
+    chosen = [dataclasses.replace(own, learning_rate=0.1) for own in unsearched[:4]]
+    outputs.write(tmp_path, chosen + unsearched[4:], STUDY.grid, RULES, unsearched=unsearched)
+    rows = study_tables.read(tmp_path / "cells.csv", CellRow)
+    counts = [sum(row.chosen == which for row in rows) for which in (1, 0)]
+    assert counts == [9 * SEEDS, 4 * SEEDS]
+    areas = study_tables.read(tmp_path / "areas.csv", AreaRow)
+    assert [sum(row.chosen == which for row in areas) for which in (1, 0)] == [6, 6]
+
+
+def test_claims_are_judged_at_both_rates_and_say_what_hangs_on_them(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = {"baseline": {10: 0.6, 1000: 0.6}, "frozen": {10: 0.9, 1000: 0.95}}
+    good = {"baseline": {10: 0.9, 1000: 0.95}, "frozen": {10: 0.9, 1000: 0.9}}
+    unsearched = made(shares=notebook) + made(network="cnn", shares=good)
+    chosen = [
+        dataclasses.replace(own, learning_rate=0.1)
+        for own in made(shares=good) + made(network="cnn", shares=good)
+    ]
+    folder = Path("metrics/study/claims")
+    outputs.write(folder, chosen, STUDY.claims, RULES, unsearched=unsearched)
+    claims.write(Path("docs/claims.md"), folder, STUDY.claims, RULES)
+    text = Path("docs/claims.md").read_text()
+    # The first claim, and both cases of the third.
+    assert "; 1 of 3 judgements hang on it" in text
+    assert "**Not supported at the rates chosen, supported without a search.**" in text
+    (first,) = [line for line in text.splitlines() if line.startswith("| sandal_shirt | 1000 |")]
+    assert first.split(" | ")[-3:-1] == ["not supported", "baseline better"]
+    assert first.endswith("supported: hangs on the rate |")
+    third = [line for line in text.splitlines() if line.startswith("| sandal_shirt | 0 | epochs=5")]
+    assert len(third) == 2
+    assert all(line.endswith(" not supported |") for line in third)
+
+
 def test_each_row_stands_once_where_nothing_is_searched(tmp_path: Path) -> None:
     cells = made()
     outputs.write(tmp_path, cells, STUDY.grid, STUDY.statistics)
+    page = outputs.write_page(tmp_path, RULES).read_text()
+    assert "hangs on the learning rate" not in page
     rows = study_tables.read(tmp_path / "rates.csv", RateRow)
     assert [row.chosen for row in rows] == [1] * len(cells)

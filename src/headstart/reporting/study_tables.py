@@ -38,11 +38,15 @@ class _Row:
 
 @dataclasses.dataclass(frozen=True)
 class CellRow(_Row):
-    """A row of cells.csv: one training. Seconds are left out."""
+    """A row of cells.csv: one training. Seconds are left out.
+
+    `chosen` is 0 for a training at the rates of no search that the search has not chosen.
+    """
 
     labels: int
     arm: str
     seed: int
+    chosen: int
     accuracy: float
     right: int
     test_images: int
@@ -159,6 +163,7 @@ class VerdictRow(_Row):
 class _Range(_Row):
     arm: str
     range: str
+    chosen: int
     from_labels: int
     to_labels: int
     seeds: int
@@ -169,6 +174,7 @@ class AreaRow(Judgement, _Range):
     """A row of areas.csv: one arm over a range of label budgets, `all`, `few` or `many`.
 
     The gain is the mean over the logarithm of the labels, the area between the two curves.
+    `chosen` as in rates.csv.
     """
 
 

@@ -119,13 +119,27 @@ def curves(cells: Sequence[Cells]) -> Curves:
     }
 
 
-def cell_rows(cells: Sequence[Cells]) -> list[CellRow]:
-    """Returns the rows of cells.csv, one a training, without seconds."""
+def cell_rows(cells: Sequence[Cells], unsearched: Sequence[Cells] = ()) -> list[CellRow]:
+    """Returns the rows of cells.csv, one a training, without seconds.
+
+    Of `unsearched`, the same rows at the rates of no search, those that have other rates.
+    """
+    rates = {own.row: (own.learning_rate, own.source_learning_rate) for own in cells}
+    others = [
+        own
+        for own in unsearched
+        if str(rates[own.row]) != str((own.learning_rate, own.source_learning_rate))
+    ]
+    return [*_cell_rows(cells, chosen=1), *_cell_rows(others, chosen=0)]
+
+
+def _cell_rows(cells: Sequence[Cells], *, chosen: int) -> list[CellRow]:
     return [
         rounded(
             CellRow(
                 **dataclasses.asdict(own.row),
                 seed=seed,
+                chosen=chosen,
                 accuracy=float(own.accuracies[seed]),
                 right=int(own.right[seed].sum()),
                 test_images=own.right.shape[1],

@@ -10,7 +10,7 @@ from headstart.core import artefacts
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 from headstart.params.strategies import BASELINE
 from headstart.reporting import render, study_tables
-from headstart.reporting.study_tables import CellRow, Setting, SummaryRow
+from headstart.reporting.study_tables import CellRow, RateRow, Setting, SummaryRow
 from headstart.study import statistics, verdicts
 from headstart.study.parameters import Grid, Statistics
 
@@ -65,10 +65,16 @@ def write(path: Path, folder: Path, grid: Grid, settings: Statistics) -> None:
     """
     summary = study_tables.read(folder / "summary.csv", SummaryRow)
     cells = study_tables.read(folder / "cells.csv", CellRow)
+    rates = study_tables.read(folder / "rates.csv", RateRow)
     rows = {(row.setting, row.labels, row.arm): row for row in summary}
     setups = _setups(rows)
     first = [setup for setup in setups if setup.row.network == _KINDS[0]]
-    kinds, kinds_judged = _kinds(rows, cells, settings)
+    kinds = _kinds(rows)
+    # At the rates of no search, where there are some, and at those chosen.
+    each = sorted({row.chosen for row in rates})
+    told = [Told(rates, cells, chosen) for chosen in each]
+    gains = [one.gains(first, settings) for one in told]
+    differences = [one.differences(kinds, settings) for one in told]
     page = render.text(
         "claims.md",
         tasks=list(dict.fromkeys(row.task for row in summary)),
@@ -81,13 +87,19 @@ def write(path: Path, folder: Path, grid: Grid, settings: Statistics) -> None:
         vastly=_VASTLY,
         much=_MUCH,
         setups=setups,
-        gains=list(zip(first, _gains(first, cells, settings), strict=True)),
+        gains=list(zip(first, *gains, strict=True)),
         counts={word: [setup.row.verdict for setup in first].count(word) for word in _SIDES},
         costs={name: _share([setup.ratios[name] for setup in setups]) for name in _COSTS},
         seconds=_seconds(),
-        kinds=list(zip(kinds, kinds_judged, strict=True)),
-        kinds_answer=_kinds_answer(kinds, kinds_judged),
-        much_better=[case.judgement for case in kinds_judged].count(SUPPORTED),
+        kinds=list(zip(kinds, *differences, strict=True)),
+        kinds_answer=_kinds_answer(kinds, differences[-1]),
+        much_better=[case.judgement for case in differences[-1]].count(SUPPORTED),
+        hanging=sum(
+            before.judgement != after.judgement
+            for claim in (gains, differences)
+            for before, after in zip(claim[0], claim[-1], strict=True)
+        ),
+        searched=len(each) > 1,
         overall=overall,
     )
     render.write(path, page)
@@ -127,7 +139,8 @@ def overall(judgements: Iterable[str]) -> str:
     return NOT_SUPPORTED if NOT_SUPPORTED in words else UNDETERMINED
 
 
-Rows = dict[tuple[Setting, int, str], SummaryRow]
+Key = tuple[Setting, int, str]
+Rows = dict[Key, SummaryRow]
 
 
 def _setups(rows: Rows) -> list[Setup]:
@@ -143,23 +156,56 @@ def _setups(rows: Rows) -> list[Setup]:
     ]
 
 
-def _accuracies(cells: Sequence[CellRow]) -> dict[tuple[Setting, int, str], np.ndarray]:
-    """Returns accuracies (seeds,) by setting, labels and arm."""
-    sorted_in: dict[tuple[Setting, int, str], dict[int, float]] = {}
-    for row in cells:
-        sorted_in.setdefault((row.setting, row.labels, row.arm), {})[row.seed] = row.accuracy
-    return {key: np.array([own[seed] for seed in sorted(own)]) for key, own in sorted_in.items()}
+class Told:
+    """The claims' cases at the rates of no search (`chosen` 0) or at those chosen (1)."""
 
+    def __init__(self, rates: Sequence[RateRow], cells: Sequence[CellRow], chosen: int) -> None:
+        self._verdicts = {
+            (row.setting, row.labels, row.arm): row.verdict for row in rates if row.chosen == chosen
+        }
+        by_seed: dict[Key, dict[int, float]] = {}
+        # A training that is both stands in the table once, as chosen.
+        for row in sorted(cells, key=lambda row: row.chosen == chosen):
+            by_seed.setdefault((row.setting, row.labels, row.arm), {})[row.seed] = row.accuracy
+        self._accuracies = {
+            key: np.array([own[seed] for seed in sorted(own)]) for key, own in by_seed.items()
+        }
 
-def _gains(setups: Sequence[Setup], cells: Sequence[CellRow], settings: Statistics) -> list[Case]:
-    accuracies = _accuracies(cells)
-    values = [
-        accuracies[setup.row.setting, setup.row.labels, _FROZEN]
-        - accuracies[setup.row.setting, setup.row.labels, BASELINE]
-        for setup in setups
-    ]
-    untrained = [bool(setup.row.untrained or setup.base.untrained) for setup in setups]
-    return judged(values, untrained, wanted=_CLAIMED_GAIN, settings=settings)
+    def gain(self, setting: Setting, labels: int) -> np.ndarray:
+        """Returns what frozen transfer gains over the baseline, (seeds,)."""
+        gain: np.ndarray = (
+            self._accuracies[setting, labels, _FROZEN] - self._accuracies[setting, labels, BASELINE]
+        )
+        return gain
+
+    def unfit(self, setting: Setting, labels: int) -> bool:
+        """Tells whether the two cannot be compared."""
+        return self._verdicts[setting, labels, _FROZEN] == verdicts.INVALID
+
+    def gains(self, setups: Sequence[Setup], settings: Statistics) -> list[Case]:
+        """Returns the first claim's cases."""
+        places = [(setup.row.setting, setup.row.labels) for setup in setups]
+        return judged(
+            [self.gain(*place) for place in places],
+            [self.unfit(*place) for place in places],
+            wanted=_CLAIMED_GAIN,
+            settings=settings,
+        )
+
+    def differences(self, kinds: Sequence["Kinds"], settings: Statistics) -> list["Difference"]:
+        """Returns the third claim's cases: the CNN's gain less the MLP's, paired by seed."""
+        places = [[(own, kind.labels) for own in kind.settings] for kind in kinds]
+        gains = [[self.gain(*place) for place in pair] for pair in places]
+        cases = judged(
+            [cnn - mlp for mlp, cnn in gains],
+            [any(self.unfit(*place) for place in pair) for pair in places],
+            wanted=_MUCH,
+            settings=settings,
+        )
+        return [
+            Difference(**vars(case), gains=(float(mlp.mean()), float(cnn.mean())))
+            for case, (mlp, cnn) in zip(cases, gains, strict=True)
+        ]
 
 
 def _share(ratios: Sequence[float]) -> tuple[str, float, float]:
@@ -192,35 +238,36 @@ def _seconds() -> dict[str, tuple[str, float, float]]:
 
 @dataclass(frozen=True)
 class Kinds:
-    """A case of the third claim: where, and the mean gains of both kinds of network."""
+    """Where the third claim has a case: `setting` is of no network, since it holds for two."""
 
     setting: Setting
     labels: int
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The same of each kind of network."""
+        return tuple(self.setting._replace(network=kind) for kind in _KINDS)
+
+
+@dataclass(frozen=True)
+class Difference(Case):
+    """A case of the third claim, with the mean gains of both kinds of network."""
+
     gains: tuple[float, float]
 
 
-def _kinds(
-    rows: Rows, cells: Sequence[CellRow], settings: Statistics
-) -> tuple[list[Kinds], list[Case]]:
-    """Returns the third claim's cases: the CNN's gain less the MLP's, paired by seed.
-
-    Cases of one kind of network only are left out.
-    """
-    accuracies = _accuracies(cells)
-    places = dict.fromkeys((setting._replace(network=""), labels) for setting, labels, _ in rows)
-    kinds, values, untrained = [], [], []
-    for setting, labels in places:
-        keys = [
-            [(setting._replace(network=kind), labels, arm) for arm in (_FROZEN, BASELINE)]
-            for kind in _KINDS
-        ]
-        if not all(key in rows for pair in keys for key in pair):
-            continue
-        mlp, cnn = (accuracies[own] - accuracies[base] for own, base in keys)
-        kinds.append(Kinds(setting, labels, (float(mlp.mean()), float(cnn.mean()))))
-        values.append(cnn - mlp)
-        untrained.append(any(rows[key].untrained for pair in keys for key in pair))
-    return kinds, judged(values, untrained, wanted=_MUCH, settings=settings)
+def _kinds(rows: Rows) -> list[Kinds]:
+    """Returns where there are both kinds of network, with frozen layers and from scratch."""
+    places = dict.fromkeys(
+        Kinds(setting._replace(network=""), labels) for setting, labels, _ in rows
+    )
+    return [
+        kind
+        for kind in places
+        if all(
+            (own, kind.labels, arm) in rows for own in kind.settings for arm in (_FROZEN, BASELINE)
+        )
+    ]
 
 
 def _kinds_answer(kinds: Sequence[Kinds], cases: Sequence[Case]) -> str:

@@ -33,7 +33,7 @@ _MORE_LABELS = 10
 _COVERAGE_SAMPLES = 2000
 
 
-def area_rows(curves: Curves, settings: Statistics) -> list[AreaRow]:
+def area_rows(curves: Curves, settings: Statistics, *, chosen: int = 1) -> list[AreaRow]:
     """Returns the rows of areas.csv: an arm and a range of label budgets each.
 
     The family of the corrected p-values: all arms and ranges of one task, shift, network and
@@ -64,6 +64,7 @@ def area_rows(curves: Curves, settings: Statistics) -> list[AreaRow]:
                         **setting._asdict(),
                         arm=arm,
                         range=name,
+                        chosen=chosen,
                         from_labels=int(within[0]),
                         to_labels=int(within[-1]),
                         seeds=base.accuracies.shape[1],

@@ -49,7 +49,9 @@ def write(
     """
     curves = cells_table.curves(cells)
     summary = cells_table.summary_rows(curves, settings)
-    before = cells_table.summary_rows(cells_table.curves(unsearched), settings)
+    curves_before = cells_table.curves(unsearched)
+    before = cells_table.summary_rows(curves_before, settings)
+    areas_before = derived_table.area_rows(curves_before, settings, chosen=0)
     areas = derived_table.area_rows(curves, settings)
     derived = derived_table.derived_rows(curves, settings)
     told = answer.sentences(curves, areas, settings)
@@ -59,10 +61,10 @@ def write(
         "coverage_on_resampled_cells": derived_table.coverage(curves, settings),
         "instructions": instructions,
     }
-    study_tables.write(folder / "cells.csv", CellRow, cells_table.cell_rows(cells))
+    study_tables.write(folder / "cells.csv", CellRow, cells_table.cell_rows(cells, unsearched))
     study_tables.write(folder / "summary.csv", SummaryRow, summary)
     study_tables.write(folder / "rates.csv", RateRow, rates.rows(before, summary))
-    study_tables.write(folder / "areas.csv", AreaRow, areas)
+    study_tables.write(folder / "areas.csv", AreaRow, [*areas_before, *areas])
     study_tables.write(folder / "verdicts.csv", VerdictRow, derived_table.verdict_rows(summary))
     study_tables.write(folder / "derived.csv", DerivedRow, derived)
     artefacts.write_json(folder / "study.json", record)
@@ -75,13 +77,16 @@ def write_page(folder: Path, settings: Statistics) -> Path:
     """Writes study.md, drawn from the tables in `folder` alone; returns its path."""
     summary = study_tables.read(folder / "summary.csv", SummaryRow)
     areas: dict[study_tables.Setting, dict[str, dict[str, AreaRow]]] = {}
-    for row in study_tables.read(folder / "areas.csv", AreaRow):
-        areas.setdefault(row.setting, {}).setdefault(row.arm, {})[row.range] = row
+    rows = study_tables.read(folder / "areas.csv", AreaRow)
+    for row in rows:
+        if row.chosen:
+            areas.setdefault(row.setting, {}).setdefault(row.arm, {})[row.range] = row
     page = render.text(
         "study.md",
         **curves_of(summary, folder),
         record=artefacts.read_json(folder / "study.json"),
         areas=areas,
+        hanging=rates.hanging(study_tables.read(folder / "rates.csv", RateRow), rows),
         power=power.seeds(summary, settings.margin, settings),
         settings=settings,
         words=study_tables.SHORT,

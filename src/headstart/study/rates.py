@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from headstart.core import digits
-from headstart.reporting.study_tables import RateRow, SummaryRow
+from headstart.reporting.study_tables import AreaRow, RateRow, Setting, SummaryRow
 from headstart.study.parameters import Grid
 
 # By seed, the losses of all labels that validate.
@@ -45,3 +45,33 @@ def rows(unsearched: Sequence[SummaryRow], chosen: Sequence[SummaryRow]) -> list
         for row in (before.get((own.setting, own.arm, own.labels)), own)
         if row is not None
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hanging:
+    """A verdict at the rates of no search, at those chosen, and whether it hangs on the rate."""
+
+    before: str
+    after: str
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the two differ."""
+        return self.before != self.after
+
+
+def hanging(
+    rows: Sequence[RateRow], areas: Sequence[AreaRow]
+) -> dict[Setting, dict[str, dict[str, Hanging]]]:
+    """Returns by setting, arm, and range or label budget both verdicts; empty without a search."""
+    pairs: dict[tuple[Setting, str, str], dict[int, str]] = {}
+    for area in areas:
+        pairs.setdefault((area.setting, area.arm, area.range), {})[area.chosen] = area.verdict
+    for row in rows:
+        if row.verdict:
+            pairs.setdefault((row.setting, row.arm, str(row.labels)), {})[row.chosen] = row.verdict
+    told: dict[Setting, dict[str, dict[str, Hanging]]] = {}
+    for (setting, arm, where), words in pairs.items():
+        if len(words) > 1:
+            told.setdefault(setting, {}).setdefault(arm, {})[where] = Hanging(words[0], words[1])
+    return told
