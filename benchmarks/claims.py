@@ -28,7 +28,7 @@ def ways() -> dict[str, Callable[[], Any]]:
     """What is measured, by the name that the page gives it."""
     from headstart.core import seeds
     from headstart.learning import fit, networks
-    from headstart.transfer import graft
+    from headstart.transfer import cut, graft
 
     settings = reading.load(ROOT / "params.yaml")
     prepared = ROOT / "data/prepared"
@@ -75,7 +75,7 @@ def ways() -> dict[str, Callable[[], Any]]:
         model = networks.build(target[0].images.shape[1:], settings.network, **head)
         networks.initialise(model, seed=settings.seed, backbone="target", head="target")
         graft.graft(model, trained)
-        graft.set_trainable(model, HEAD_ALONE)
+        cut.set_trainable(model, HEAD_ALONE)
         fit.compile_model(model, optimizer=budget.optimizer, learning_rate=budget.learning_rate)
         return fit.fit(
             model,

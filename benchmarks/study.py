@@ -274,7 +274,7 @@ def compiled(model: Any, learning_rate: float) -> None:
 def fit_one(runner: run.Runner, group: Any, source: Any) -> None:
     """One training of a row as one would write it with Keras, up to its test answers."""
     from headstart.learning import networks
-    from headstart.transfer import graft
+    from headstart.transfer import cut, graft
 
     bench = runner.bench(group)
     data = bench.data
@@ -289,7 +289,7 @@ def fit_one(runner: run.Runner, group: Any, source: Any) -> None:
     for phase in bench.phases(group):
         learner, seen, tests = model, images, data.target_test.images
         if phase.layers is not None:
-            learner = graft.trained_part(model, phase.layers)
+            learner = cut.trained_part(model, phase.layers)
             seen = graft.features(model, images, phase.layers)
             tests = graft.features(model, tests, phase.layers)
         fit(learner, seen, labels, group, phase.amount, whole)

@@ -22,7 +22,7 @@ from headstart.judging.cost import Work
 from headstart.learning import flops, networks
 from headstart.params.networks import Cnn, Mlp
 from headstart.params.strategies import ALL_LAYERS, HEAD_ALONE, Phase
-from headstart.transfer import graft
+from headstart.transfer import cut
 
 BATCH = 2
 
@@ -179,7 +179,7 @@ def test_frozen_layers_have_no_gradient_and_the_lowest_that_trains_none_of_its_i
     network: Mlp | Cnn, layers: int | None
 ) -> None:
     model = ours(network)
-    graft.set_trainable(model, layers)
+    cut.set_trainable(model, layers)
     assert kernels(step_of(model)) == step(model, layers)
 
 
@@ -295,7 +295,7 @@ def test_any_graph_takes_what_tensorflow_computes(build: Callable[[], keras.Mode
     weighted = [layer for layer in model.layers if layer.weights]
     assert kernels(forward_of(model)) == forward(model)
     for layers in (ALL_LAYERS, *range(1, len(weighted))):
-        graft.set_trainable(model, layers)
+        cut.set_trainable(model, layers)
         assert kernels(step_of(model)) == step(model, layers), layers
 
 
@@ -337,5 +337,5 @@ def test_open_image_size_is_unknown() -> None:
 def test_marks_of_what_trained_last_change_no_count() -> None:
     model = branches()
     before = flops.calls(model)
-    graft.set_trainable(model, HEAD_ALONE)
+    cut.set_trainable(model, HEAD_ALONE)
     assert flops.calls(model) == before

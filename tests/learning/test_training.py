@@ -97,13 +97,13 @@ def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
 
 def test_features_computed_once_equal_training_through_the_frozen_layers(source: Any) -> None:
     from headstart.learning import fit, networks
-    from headstart.transfer import graft
+    from headstart.transfer import cut, graft
 
     once, _ = train_grafted(source)
     through = networks.build((8, 8), MLP, units=1, activation="sigmoid")
     networks.initialise(through, seed=5, backbone="target", head="target")
     graft.graft(through, source)
-    graft.set_trainable(through, HEAD_ALONE)
+    cut.set_trainable(through, HEAD_ALONE)
     fit.compile_model(through, optimizer="sgd", learning_rate=0.05)
     order = functools.partial(seeds.epoch_order, count=100, seed=5, task="target")
     fit.fit(through, TRAIN, VALID, batch_size=16, order=order, epochs=range(1, 4), on_epoch=ignore)
@@ -384,9 +384,9 @@ def test_notebooks_networks_have_its_parameter_counts() -> None:
     notebook = Mlp(name="mlp", units=(300, 100, 50, 50, 50), activation="selu")
     baseline = networks.build((28, 28), notebook, units=1, activation="sigmoid")
     assert networks.parameters(baseline) == (275801, 275801)
-    from headstart.transfer import graft
+    from headstart.transfer import cut
 
-    graft.set_trainable(baseline, HEAD_ALONE)
+    cut.set_trainable(baseline, HEAD_ALONE)
     assert networks.parameters(baseline) == (51, 275801)
 
 

@@ -18,7 +18,7 @@ from headstart.params.strategies import HEAD_ALONE, Phase
 from headstart.study import plan, subspace
 from headstart.study.budget import Budget
 from headstart.study.parameters import Grid
-from headstart.transfer import graft
+from headstart.transfer import cut
 
 Weights = replicas.Weights
 
@@ -74,10 +74,10 @@ class Bench:
         self.whole = self._trainer(self.model)
         # By the number of layers that train.
         self.trained_part = functools.cache(
-            lambda layers: self._trainer(graft.trained_part(self.model, layers))
+            lambda layers: self._trainer(cut.trained_part(self.model, layers))
         )
         self.frozen_part = functools.cache(
-            lambda layers: self._trainer(graft.frozen_part(self.model, layers))
+            lambda layers: self._trainer(cut.frozen_part(self.model, layers))
         )
         self.on_coordinates = functools.cache(lambda count: self._trainer(self._model((count,))))
         self.initial = functools.cache(self._initial)

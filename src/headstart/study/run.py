@@ -279,7 +279,9 @@ class Runner:
                 "learning_rate": group.learning_rate,
                 "optimizer": grid.optimizer,
                 "batch_size": grid.batch_size,
-                "frozen_fraction": grid.frozen_fraction if group.strategy.two_phases else None,
+                "phases": group.strategy.phases(
+                    group.budget.amount, frozen_fraction=grid.frozen_fraction
+                ),
                 "seed": seed,
                 "source": self._source_key(source, seed) if group.strategy.from_source else None,
             }

@@ -12,6 +12,7 @@ from headstart.learning import fit, networks, pretrained
 from headstart.params.networks import HEAD, Network
 from headstart.params.sections import TrainingSettings
 from headstart.params.strategies import Strategy
+from headstart.transfer.cut import frozen_part, set_trainable, trained_part
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
 _FEATURE_BATCH = 1024
@@ -44,29 +45,6 @@ def graft(model: keras.Sequential, source: keras.Model) -> None:
         layer.set_weights(theirs[name].get_weights())
 
 
-def set_trainable(model: keras.Model, layers: int | None) -> None:
-    """Lets the top `layers` layers with weights train (None: all), and freezes those below."""
-    cut = _cut(model, layers)
-    for number, layer in enumerate(model.layers):
-        layer.trainable = number >= cut
-
-
-def frozen_part(model: keras.Model, layers: int) -> keras.Model:
-    """Returns what is below the top `layers` layers as a model, sharing its weights."""
-    return keras.Model(
-        model.inputs, model.layers[_cut(model, layers) - 1].output, name="frozen_part"
-    )
-
-
-def trained_part(model: keras.Model, layers: int) -> keras.Sequential:
-    """Returns the top `layers` layers as a model on what is below them, sharing their weights."""
-    cut = _cut(model, layers)
-    shape = model.layers[cut - 1].output.shape[1:]
-    return keras.Sequential(
-        [keras.layers.Input(shape, name="features"), *model.layers[cut:]], name="on_features"
-    )
-
-
 def features(model: keras.Model, images: np.ndarray, layers: int) -> np.ndarray:
     """Returns what the top `layers` layers see of each image: float32 (n, ...), in order."""
     below = frozen_part(model, layers)
@@ -77,12 +55,6 @@ def features(model: keras.Model, images: np.ndarray, layers: int) -> np.ndarray:
         for start in range(0, len(images), batch)
     ]
     return np.concatenate(parts)
-
-
-def _cut(model: keras.Model, layers: int | None) -> int:
-    """Returns the position of the lowest layer that trains."""
-    weighted = [number for number, layer in enumerate(model.layers) if layer.weights]
-    return 0 if layers is None else weighted[-layers]
 
 
 def _grafted(
