@@ -18,7 +18,7 @@ SCRIPTS = {stage: f"stages/{stage}.py" for stage in STAGES} | dict.fromkeys(
 )
 
 # Only these import TensorFlow, so that everything else starts in a moment.
-WITH_TENSORFLOW = ("core/runtime.py", "learning/", "study/subspace.py", "transfer/graft.py")
+WITH_TENSORFLOW = ("core/runtime.py", "learning/", "study/subspace.py", "transfer/")
 
 
 def floor(path: str) -> str:
