@@ -340,7 +340,8 @@ def test_task_named_by_numbers_stays_what_it_is_called(tmp_path: Path) -> None:
 
 
 def test_rows_read_are_the_rows_written(tmp_path: Path) -> None:
-    for kind, rows in zip((SummaryRow, AreaRow, DerivedRow), tables(made()), strict=True):
+    kinds: Any = (SummaryRow, AreaRow, DerivedRow)
+    for kind, rows in zip(kinds, tables(made()), strict=True):
         study_tables.write(tmp_path / "rows.csv", kind, rows)
         # Text, since an undefined number is not equal to itself.
         assert [str(row) for row in study_tables.read(tmp_path / "rows.csv", kind)] == [

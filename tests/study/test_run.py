@@ -434,7 +434,8 @@ def test_tables_begin_with_the_columns_of_the_issue_and_agree_with_the_cells(
     runner = make(arms=["baseline", "frozen", "gradual"])
     settings = study().statistics
     said = outputs.write(tmp_path / "out", runner.run(), runner.prepared.grid, settings)
-    assert "with 10 labels and 2 epochs" in said[0]
+    assert said[0].startswith("In short: with few labels (up to 100) ")
+    assert said[1].startswith("sandal and shirt (mlp, 2 epochs): With 10 to 40 labels ")
     with (tmp_path / "out/summary.csv").open() as file:
         header = file.readline()
         assert header.startswith(

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from headstart.core import artefacts, digits
 from headstart.core.errors import UserError
@@ -29,6 +29,9 @@ class _Row:
     network: str
     training: str
     shift: int
+
+    first: ClassVar[tuple[str, ...]] = ()
+    """The columns that a table begins with, where those are not its first fields."""
 
     @property
     def setting(self) -> Setting:
@@ -91,6 +94,11 @@ class _Point(_Row):
 @dataclasses.dataclass(frozen=True)
 class SummaryRow(Judgement, _Point):
     """A row of summary.csv: one arm with one label budget, all seeds."""
+
+    first = (
+        *("task", "network", "training", "labels", "arm", "seeds", "mean", "std", "low", "high"),
+        *("gain", "gain_low", "gain_high", "wins", "degenerate"),
+    )
 
     mean: float
     std: float
@@ -199,7 +207,7 @@ class DerivedRow(_Row):
     lacks_steps: int
 
 
-_Kind = TypeVar("_Kind", CellRow, SummaryRow, RateRow, InterimRow, VerdictRow, AreaRow, DerivedRow)
+_Kind = TypeVar("_Kind", bound=_Row)
 
 
 def rounded(row: _Kind) -> _Kind:
@@ -219,7 +227,7 @@ def write(path: Path, kind: type[_Kind], rows: Sequence[_Kind]) -> None:
     filled = ({name: shown(value) for name, value in vars(row).items()} for row in rows)
     names = [field.name for field in dataclasses.fields(kind)]
     # The shift came after the tables' first readers.
-    columns = [name for name in names if name != "shift"] + ["shift"]
+    columns = [*dict.fromkeys((*kind.first, *(name for name in names if name != "shift"))), "shift"]
     artefacts.write_table(path, filled, columns=columns)
 
 
