@@ -49,6 +49,14 @@ def _target_tasks(value: Any) -> tuple[Classes, ...] | str:
     return checked
 
 
+def _shifted_tasks(value: Any) -> tuple[Classes, ...] | str:
+    if value == ALL:
+        return ALL
+    if isinstance(value, str):
+        raise ValueError("is not allowed; allowed are a list of tasks, or all")
+    return _target_tasks(value)
+
+
 def _source_classes(value: Any) -> str | tuple[int | str, ...]:
     # Unlike the pipeline's, the study's source networks are always trained.
     if isinstance(value, str) and value != "others":
@@ -114,11 +122,15 @@ class Grid(Section):
     seeds: Annotated[Whole, Field(ge=1, le=_MOST_SEEDS)]
     training: Annotated[tuple[Budget, ...], Field(min_length=1)]
     shifts: Annotated[tuple[Annotated[Whole, Field(ge=0, le=64)], ...], Field(min_length=1)]
+    # The others stay where they are.
+    shifted_tasks: Annotated[tuple[Classes, ...] | Literal["all"], PlainValidator(_shifted_tasks)]
     batch_size: BatchSize
     optimizer: Optimizer
     # More than one are searched, for each row by the same rule: see headstart.study.rates.
     learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1)]
     validation_share: Fraction
+    # Always the first ones, so that more seeds never search again.
+    search_seeds: Annotated[Whole, Field(ge=1, le=_MOST_SEEDS)]
     frozen_fraction: Fraction
     source_training: TrainingSettings
 

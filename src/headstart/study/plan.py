@@ -23,8 +23,6 @@ from headstart.study.parameters import ALL, ALL_PAIRS, Grid
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
 _SHIFT_SEED = 0
-# A row's learning rate is searched on so many seeds, so that more seeds never search again.
-_SEARCH_SEEDS = 5
 _ENOUGH_TO_VALIDATE, _FOLDS = 25, 5
 # Among what is kept of a search's training.
 LOSSES = "losses"
@@ -175,24 +173,29 @@ def questions(
     Raises:
         WrongValue: A class does not exist, or too few classes are left for the source task.
     """
+
+    def pair(target_classes: Sequence[int | str]) -> tuple[Task, Task]:
+        return source_and_target(
+            classes, aliases, target_classes=target_classes, source_classes=grid.source_classes
+        )
+
     wanted: Sequence[Sequence[int | str]]
     if grid.target_tasks == ALL_PAIRS:
         wanted = list(itertools.combinations(classes, 2))
     else:
         wanted = [task for task in grid.target_tasks if not isinstance(task, str)]
-    asked = []
-    for target_classes in wanted:
-        source, target = source_and_target(
-            classes,
-            aliases,
-            target_classes=target_classes,
-            source_classes=grid.source_classes,
-        )
-        asked += [Question(source, target, shift) for shift in grid.shifts]
-    names = [question.name for question in asked]
-    twice = [name for name in names if names.count(name) > len(grid.shifts)]
+    pairs = [pair(task) for task in wanted]
+    names = ["_".join(target.names) for _, target in pairs]
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise WrongValue("target_tasks", f"the task {twice[0]} stands there twice")
+    shifted = pairs if grid.shifted_tasks == ALL else [pair(task) for task in grid.shifted_tasks]
+    strange = [target.names for source, target in shifted if (source, target) not in pairs]
+    if strange:
+        raise WrongValue("shifted_tasks", f"{list(strange[0])} is none of target_tasks")
+    asked = []
+    for both in pairs:
+        asked += [Question(*both, shift) for shift in (grid.shifts if both in shifted else (0,))]
     return tuple(asked)
 
 
@@ -342,13 +345,13 @@ def groups(
 def source_search(group: SourceGroup, grid: Grid) -> Iterator[SourceGroup]:
     """Yields the trainings that choose the source network's learning rate, one a rate."""
     for rate in sorted(grid.learning_rates):
-        searched = group.of(group.seeds[:_SEARCH_SEEDS])
+        searched = group.of(group.seeds[: grid.search_seeds])
         yield replace(searched, learning_rate=rate, validated=True)
 
 
 def search(group: Group, grid: Grid) -> Iterator[Group]:
     """Yields the trainings that choose a row's learning rate, one a rate and fold."""
-    searched = group.of(group.seeds[:_SEARCH_SEEDS])
+    searched = group.of(group.seeds[: grid.search_seeds])
     for rate, fold in itertools.product(sorted(grid.learning_rates), folds(grid, group.row.labels)):
         yield replace(searched, learning_rate=rate, validates=fold)
 
