@@ -53,6 +53,9 @@ def test_committed_parameters_are_the_default_grid_of_1800_trainings() -> None:
         ("networks", [{"name": "rnn"}], "has the name rnn"),
         ("sedes", 20, "is not a known key"),
         ("shifts", [-1], "must be 0 or more"),
+        ("shifted_tasks", "some", "allowed are a list of tasks, or all"),
+        ("shifted_tasks", [["sandal"]], "fewer than two classes"),
+        ("search_seeds", 0, "must be 1 or more"),
         ("source_classes", "none", "allowed are others, or a list"),
     ],
 )

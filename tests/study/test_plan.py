@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
+from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.data import catalogue
 from headstart.params.strategies import STRATEGIES
@@ -95,6 +96,25 @@ def test_gradual_keeps_at_least_one_and_never_all_of_its_budget_frozen() -> None
     assert frozen(0.5, steps=2000) == 1000
     assert frozen(0.01, epochs=5) == 3
     assert frozen(0.99, epochs=5) == 12
+
+
+def test_only_the_tasks_that_are_named_are_shifted() -> None:
+    tasks: dict[str, Any] = {"target_tasks": [["sandal", "shirt"], ["coat", "shirt"], [6, 7]]}
+    every = grid(**tasks, shifts=[0, 4])
+    some = grid(**tasks, shifts=[0, 4], shifted_tasks=[["coat", 6]])
+
+    def asked(of: Any) -> list[tuple[str, int]]:
+        return [(one.name, one.shift) for one in plan.questions(of, NAMES, {})]
+
+    assert len(asked(every)) == 6
+    assert asked(some) == [
+        ("sandal_shirt", 0),
+        ("coat_shirt", 0),
+        ("coat_shirt", 4),
+        ("shirt_sneaker", 0),
+    ]
+    with pytest.raises(UserError, match=r"shifted_tasks: \['bag', 'boot'\] is none of"):
+        plan.questions(grid(**tasks, shifted_tasks=[["bag", "boot"]]), NAMES, {})
 
 
 def test_images_move_within_the_shift_and_lose_nothing_that_fits() -> None:
