@@ -51,8 +51,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = Path(folder) / "headstart"
         mutate.copy_tree(root)
-        for command in ("add -A", "commit -q -m Begin", "branch -M main"):
-            subprocess.run(["git", *command.split()], cwd=root, check=True)
+        # Results of this tree, whether they are committed by now or not.
+        subprocess.run(["headstart", "run"], cwd=root, env=environment, check=True)
+        for command in ("add -A", "commit -q -m Run", "branch -M main"):
+            subprocess.run(["git", *command.split()], cwd=root, env=environment, check=True)
         printed = walk(root, Path(folder), environment)
     sittings.finish("tour", printed, parts, write=asked.write)
 
