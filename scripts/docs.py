@@ -82,6 +82,7 @@ MEASURED = {
     "claims": "benchmarks.claims",
     "fuzz": "scripts.fuzz",
     "replicas": "benchmarks.replicas",
+    **dict.fromkeys(("pipeline", "pipeline-profile"), "benchmarks.pipeline"),
     "revisions": "benchmarks.revisions",
     "scale": "benchmarks.scale",
     **dict.fromkeys(("study-grid", "study-ray", "study-machines"), "benchmarks.study"),
