@@ -146,7 +146,9 @@ def measure(rounds: int, raw: Path) -> dict[str, Any]:
                     profiles[stage][phase].append(seconds.get(phase, 0.0))
         print(f"round {number + 1} of {rounds}", flush=True)
     yardstick = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()
-    return {"yardstick": yardstick, "runs": runs, "steps": steps, "profile": profiles}
+    found = {"yardstick": yardstick, "runs": runs, "steps": steps, "profile": profiles}
+    # Plain dictionaries, as they are read again.
+    return dict(json.loads(json.dumps(found)))
 
 
 def parts(sitting: sittings.Sitting) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The documents name what exists, and show the numbers that committed files hold."""
 
+import hashlib
 import re
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import docs
-from benchmarks import sittings
+from benchmarks import pipeline, sittings
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
@@ -71,6 +72,17 @@ def test_numbers_of_a_page_are_those_of_the_committed_files(path: Path) -> None:
 @pytest.mark.parametrize("module", sorted(set(docs.MEASURED.values())))
 def test_figures_of_every_benchmark_are_committed(module: str) -> None:
     assert sittings.read(module.partition(".")[2]), f"{module} has not been run with --write"
+
+
+def test_profile_of_the_pipeline_is_drawn_from_its_figures_beside_the_script_as_it_is(
+    tmp_path: Path,
+) -> None:
+    sitting = sittings.read("pipeline")
+    assert sitting
+    pipeline.draw(sitting, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").read_bytes() == pipeline.PICTURE.read_bytes()
+    yardstick = hashlib.sha256(pipeline.SCRIPT.read_bytes()).hexdigest()
+    assert yardstick == sitting.measured["yardstick"]
 
 
 @each_document
