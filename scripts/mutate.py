@@ -636,8 +636,8 @@ MUTATIONS = [
     Mutation(
         "best arm chosen once",
         f"{LIBRARY}/study/curves.py",
-        "gain = resampling.interval(means[rows, chosen]",
-        "gain = resampling.interval(means[rows, place]",
+        "low, high = resampling.interval(means[rows, chosen]",
+        "low, high = resampling.interval(means[rows, place]",
         "tests/study/test_curves.py::test_best_arm_is_chosen_anew_in_every_resample",
     ),
     Mutation(
@@ -760,6 +760,58 @@ MUTATIONS = [
         "missing.append(group.of(lacking))",
         "missing.append(group)",
         "tests/study/test_run.py::test_what_is_added_is_trained_and_what_was_there_stays",
+    ),
+    Mutation(
+        "equal losses decided by the order of the list",
+        f"{LIBRARY}/study/rates.py",
+        "key=lambda rate: (criterion(losses[rate]), rate))",
+        "key=lambda rate: criterion(losses[rate]))",
+        "tests/study/test_rates.py",
+    ),
+    Mutation(
+        "loss that is no number taken for the best",
+        f"{LIBRARY}/study/rates.py",
+        "return math.inf if math.isnan(mean) else mean",
+        "return -math.inf if math.isnan(mean) else mean",
+        "tests/study/test_rates.py",
+    ),
+    Mutation(
+        "learning rates searched on test images",
+        f"{LIBRARY}/study/cells.py",
+        'part = "target_test" if chosen is None else "target_train"',
+        'part = "target_test"',
+        "tests/study/test_run.py::test_search_sees_no_test_image_and_no_label_that_validates",
+    ),
+    Mutation(
+        "learning rates searched on labels that train",
+        f"{LIBRARY}/study/cells.py",
+        "return np.delete(order, slice(*group.validates)).astype(np.int32)",
+        "return order.astype(np.int32)",
+        "tests/study/test_run.py::test_search_sees_no_test_image_and_no_label_that_validates",
+    ),
+    Mutation(
+        "learning rates searched on all seeds",
+        f"{LIBRARY}/study/plan.py",
+        """    searched = group.of(group.seeds[: grid.search_seeds])
+    for rate, fold""",
+        """    searched = group
+    for rate, fold""",
+        "tests/study/test_plan.py"
+        "::test_search_is_on_five_seeds_at_every_rate_whatever_the_order_of_the_list",
+    ),
+    Mutation(
+        "few labels validated once",
+        f"{LIBRARY}/study/plan.py",
+        "_ENOUGH_TO_VALIDATE, _FOLDS = 25, 5",
+        "_ENOUGH_TO_VALIDATE, _FOLDS = 10, 5",
+        "tests/study/test_plan.py::test_last_fifth_validates_and_of_few_labels_each_fifth_once",
+    ),
+    Mutation(
+        "losses kept without the images that validate",
+        f"{LIBRARY}/study/run.py",
+        '{"source": key, "valid": self._valid}',
+        '{"source": key, "valid": ""}',
+        "tests/study/test_run.py::test_sources_rate_is_chosen_on_its_validation_images",
     ),
     Mutation(
         "native bytes taken for those of any processor",

@@ -300,6 +300,19 @@ def test_sources_rate_is_chosen_on_its_validation_images(make: Any) -> None:
     assert set(runner.keys(group)).isdisjoint(before[1])
 
 
+def test_source_that_two_shifts_share_is_searched_and_trained_once(make: Any) -> None:
+    said: list[str] = []
+    runner = make(
+        said=said,
+        **SEARCHED | {"seeds": 2, "arms": ["baseline", "frozen"], "labels": [40], "shifts": [0, 2]},
+    )
+    rows = runner.run()
+    assert [row.row.shift for row in rows] == [0, 0, 2, 2]
+    assert rows[1].source_learning_rate == rows[3].source_learning_rate
+    # Three rates of two seeds, for each shift: half of them are the other half.
+    assert "12 trainings, 6 done already, 6 to do in 3 groups" in said[0]
+
+
 def test_too_little_memory_is_refused_before_anything_trains(make: Any, monkeypatch: Any) -> None:
     import psutil
 

@@ -17,6 +17,8 @@ from headstart.core import artefacts, code
 from headstart.core.errors import UserError
 from headstart.data import own
 from headstart.params import reading, sections
+from headstart.reporting import study_tables
+from headstart.reporting.study_tables import RateRow, SummaryRow
 from headstart.study import cells, stage, store
 
 DEEP = "{name: cnn, filters: [4, 4, 4, 4], dense: [], activation: relu}"
@@ -35,6 +37,27 @@ def test_study_of_digits_is_answered_on_the_images_that_prepare_makes(digits: Pa
     stage.answer("grid")
     record = json.loads((digits / "metrics/study/grid/study.json").read_text())
     assert record["cells"] == 8
+
+
+def test_study_with_several_rates_is_answered_at_the_rates_chosen(
+    digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit_params(digits / "study/params.yaml", {"grid.learning_rates": "[0.1, 0.01, 1.0e-6]"})
+    assert set(stage.runner("grid")[0].prepared.data.parts) == {"train", "valid", "test"}
+    stage.answer("grid")
+    folder = digits / "metrics/study/grid"
+    summary = study_tables.read(folder / "summary.csv", SummaryRow)
+    rates = study_tables.read(folder / "rates.csv", RateRow)
+    assert [row.chosen for row in rates] == [0, 1] * len(summary)
+    for chosen, before, row in zip(summary, rates[::2], rates[1::2], strict=True):
+        assert (row.learning_rate, row.mean, row.gain) == (
+            chosen.learning_rate,
+            chosen.mean,
+            chosen.gain,
+        )
+        assert chosen.learning_rate != 1e-6
+        assert before.learning_rate == 0.01
+        assert chosen.search_updates == 3 * 2 * 5 * (4 if chosen.labels == 4 else 5)
 
 
 def test_study_of_own_colour_photographs_is_answered(

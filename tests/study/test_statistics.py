@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -107,6 +107,7 @@ def test_two_way_interval_is_that_of_the_variance_components() -> None:
     assert (low, high) == pytest.approx((right.mean() - half, right.mean() + half))
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(
         bool, st.tuples(st.integers(2, 6), st.integers(2, 8)), elements=st.booleans(), fill=None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from projects import ROOT
@@ -69,6 +69,7 @@ def test_flips_are_all_of_them_where_they_are_few_and_else_drawn_once() -> None:
     assert verdicts.max_t(np.ones((1, 20))) == pytest.approx([1 / 10_000])
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(float, (4, 7), elements=st.integers(-3, 3).map(lambda whole: whole / 967)),
     st.permutations(range(4)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.study.statistics import SAME, UNDEFINED, Interval, Resampling
+from headstart.study.statistics import SAME, UNDEFINED, Interval, Resampling, t_interval
 
 FEW = 100
 """The labels up to which a budget is one of few, fixed before anything was seen."""
@@ -170,7 +170,8 @@ def best_of(
 
     `gains` are (arms, seeds), `accuracies` (arms, seeds) those with `own` labels. In every
     resample of the seeds the best arm is chosen anew: what it gains and saves there is what the
-    intervals hold. `share` is how often it is the arm that is best here.
+    intervals hold; that of the gain holds Student's interval of the best arm too. `share` is how
+    often it is the arm that is best here.
     """
     weights = resampling.shares(gains.shape[1])
     means = weights @ gains.T
@@ -180,7 +181,9 @@ def best_of(
     saved = _saved(
         labels, baseline, own, accuracies[place], targets, weights, resampling=resampling
     )
-    gain = resampling.interval(means[rows, chosen], count=gains.shape[1])
+    low, high = resampling.interval(means[rows, chosen], count=gains.shape[1])
+    own_low, own_high = t_interval(gains[place], confidence=resampling.confidence)
+    gain = min(low, float(own_low)), max(high, float(own_high))
     return Best(place, float((chosen == place).mean()), gain, saved)
 
 

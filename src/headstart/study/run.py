@@ -216,16 +216,20 @@ class Runner:
         return kept
 
     def _kept(self, groups: Sequence[_Work]) -> tuple[dict[str, Arrays], list[_Work]]:
-        """Returns the networks of groups that are there, by key, and the groups without them."""
-        kept, missing = {}, []
+        """Returns the networks of groups that are there, by key, and the groups without them.
+
+        What several groups share, as source networks of one task and two shifts, is missing once.
+        """
+        kept, missing, claimed = {}, [], set[str]()
         for group in groups:
             lacking = []
             for seed, key in zip(group.seeds, self.keys(group), strict=True):
                 arrays = self.store.read(key)
-                if arrays is None:
-                    lacking.append(seed)
-                else:
+                if arrays is not None:
                     kept[key] = arrays
+                elif key not in claimed:
+                    claimed.add(key)
+                    lacking.append(seed)
             if lacking:
                 missing.append(group.of(lacking))
         return kept, missing

@@ -27,8 +27,6 @@ CANNOT_ACT = {
     "core/errors.py": "words alone",
     "data/catalogue.py": "the images and labels are in the keys, wherever they come from",
     "data/idx.py": "the same",
-    "learning/fit.py": "trains the pipeline's networks; replicas train the study's",
-    "learning/pretrained.py": "cuts networks from elsewhere, for the pipeline",
     "params/strategies.py": "what an arm trains when, and from what, is in the keys",
     "params/sections.py": "the pipeline's parameters; the study's values are in the keys",
     "study/parameters.py": "types and refusals; the values are in the keys, one by one",
