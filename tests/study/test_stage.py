@@ -55,7 +55,6 @@ def test_study_with_several_rates_is_answered_at_the_rates_chosen(
             chosen.mean,
             chosen.gain,
         )
-        assert chosen.learning_rate != 1e-6
         assert before.learning_rate == 0.01
         assert chosen.search_updates == 3 * 2 * 5 * (4 if chosen.labels == 4 else 5)
 
@@ -158,11 +157,5 @@ def test_what_cannot_act_on_a_training_voids_none() -> None:
     } <= hashed
     reached = code.reached(code.LIBRARY / "study/cells.py")
     assert store.CANNOT_ACT.keys() <= reached
-    # How the pipeline trains is reached through what grafts its networks, and by nothing else.
-    for module in ("fit", "pretrained"):
-        users = [
-            path
-            for path in hashed
-            if f"headstart.learning.{module}" in code.imported(code.LIBRARY / path)
-        ]
-        assert users == ["transfer/graft.py"]
+    # The pipeline's way of training, and what it may compare, void no study.
+    assert not {"learning/fit.py", "transfer/graft.py", "params/strategies.py"} & hashed
