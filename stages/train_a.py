@@ -20,22 +20,19 @@ def main() -> None:
     runtime.fix(settings.seed)
     from headstart.learning import fit, networks, pretrained
 
-    epochs = settings.source_training.epochs
-    with tracking.recorder(stage="train_a", root=Path.cwd(), epochs=epochs) as run:
-        if settings.source_training.from_ is not None:
+    chosen = settings.source_training
+    with tracking.recorder(stage="train_a", root=Path.cwd(), epochs=chosen.epochs) as run:
+        if chosen.from_ is not None:
             images = artefacts.read_array(Path("data/prepared/source/train_images.npy"))
-            model, cut = pretrained.adopt(
-                Path(settings.source_training.from_),
-                layer=settings.source_training.layer,
-                image_shape=images.shape[1:],
-                input_range=settings.source_training.input_range,
-            )
+            adopted = pretrained.adopt_as(chosen, root=Path(), image_shape=images.shape[1:])
+            height, width = adopted.size
             print(
-                f"source network: {settings.source_training.from_}, cut at the layer {cut}: "
-                f"{model.output_shape[1]} features, {networks.parameters(model)[1]} parameters; "
-                "what it cost is unknown"
+                f"source network: {chosen.from_}, {adopted.cut}: "
+                f"{adopted.backbone.output_shape[1]} features of {height} x {width} pixels "
+                f"({adopted.takes}), {networks.parameters(adopted.backbone)[1]} parameters; what "
+                "it cost is unknown"
             )
-            artefacts.write_model(Path("models/source.keras"), model)
+            artefacts.write_model(Path("models/source.keras"), adopted.backbone)
             artefacts.write_history(Path("models/source.history.csv"), [])
             run.finish()
             return

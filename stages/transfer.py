@@ -10,7 +10,7 @@ import _checkout  # noqa: F401
 
 from headstart import tracking
 from headstart.core import artefacts, runtime
-from headstart.core.errors import located, reported
+from headstart.core.errors import located, reported, warn
 from headstart.params import reading
 from headstart.params.networks import output_activation, output_units
 
@@ -18,7 +18,7 @@ from headstart.params.networks import output_activation, output_units
 def main() -> None:
     settings = reading.load(Path("params.yaml"))
     runtime.fix(settings.seed)
-    from headstart.learning import networks
+    from headstart.learning import networks, pretrained
     from headstart.transfer import graft
 
     epochs = settings.transfer_training.epochs
@@ -27,11 +27,16 @@ def main() -> None:
         valid = artefacts.read_part(Path("data/prepared/target"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
         strategy = settings.transfer.strategy
+        source = networks.load(Path("models/source.keras")) if strategy.from_source else None
+        elsewhere = settings.source_training.from_
+        shown = train.images[:64]
+        if source and elsewhere and (amiss := pretrained.features_warning(source, shown)):
+            warn(f"{elsewhere}: {amiss}")
         model, history = graft.train_grafted(
             train,
             valid,
-            source=networks.load(Path("models/source.keras")) if strategy.from_source else None,
-            network=settings.network if settings.source_training.from_ is None else None,
+            source=source,
+            network=settings.network if elsewhere is None else None,
             units=output_units(classes),
             activation=output_activation(classes),
             settings=settings.transfer_training,

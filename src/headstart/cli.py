@@ -100,11 +100,18 @@ def init(
         typer.Option(metavar="CLASS...", help="Names or numbers; else all others."),
     ] = None,
     source_model: Annotated[
-        Path | None, typer.Option(help="A .keras file in place of a source network trained here.")
+        str | None,
+        typer.Option(metavar="FILE|keras:NAME", help="In place of a source network trained here."),
     ] = None,
     layer: Annotated[
-        str, typer.Option(help="Where the source model is cut; auto: before its last layer.")
+        str, typer.Option(help="Where the source model is cut; auto: all but its head.")
     ] = "auto",
+    preprocessing: Annotated[
+        str, typer.Option(help="What it takes: tf, torch, caffe, raw, or [BLACK, WHITE].")
+    ] = "auto",
+    input_size: Annotated[
+        int | None, typer.Option(help="Pixels a side that it sees; else as it was made for.")
+    ] = None,
 ) -> None:
     """Write a small project for your own images: then `headstart run` there."""
     from headstart.project import init
@@ -117,6 +124,8 @@ def init(
         source=source or [],
         source_model=source_model,
         layer=layer,
+        preprocessing=preprocessing,
+        input_size=input_size,
     )
     _tell(lines)
 

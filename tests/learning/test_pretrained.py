@@ -1,28 +1,259 @@
 """A network from elsewhere, cut and fitted to the images."""
 
 from pathlib import Path
+from typing import Any
 
+import keras
+import numpy as np
 import pytest
+from keras.applications import imagenet_utils
+from keras.src.backend import config as keras_config
+from keras.src.legacy.saving import legacy_h5_format
+from keras.src.utils import file_utils
 
+from headstart.core import artefacts
 from headstart.core.errors import UserError
+from headstart.data import weights
+from headstart.learning import applications, flops, model_file, networks, pretrained
+
+L = keras.layers
+RNG = np.random.default_rng(1)
 
 
-def test_images_too_small_for_a_network_of_open_size_are_refused_with_what_to_change(
-    tmp_path: Path,
+def photographs(*shape: int, count: int = 3) -> np.ndarray:
+    """Images (count, ...) float32 in [0, 1], as prepare makes them of pixels."""
+    return (RNG.integers(0, 256, (count, *shape)) / np.float32(255)).astype(np.float32)
+
+
+def saved(path: Path, *layers: Any, size: tuple[int | None, ...] = (None, None, 3)) -> Path:
+    model = keras.Sequential([keras.Input(size), *layers])
+    if path.suffix == ".keras":
+        model.save(path)
+    else:
+        legacy_h5_format.save_model_to_hdf5(model, str(path), include_optimizer=False)
+    return path
+
+
+def published_weights(folder: Path, name: str, size: int = 32) -> keras.Model:
+    """Writes the weights of an untrained network as Keras publishes them; returns plain Keras'.
+
+    Keras finds the file in a home of its own; whatever its hash.
+    """
+    network = weights.NETWORKS[name]
+    make = getattr(keras.applications, network.application)
+    shape = (size, size, 3)
+    untrained = make(weights=None, include_top=False, input_shape=shape, **network.options)
+    for layer in untrained.layers:
+        # Statistics of a trained network are not those of an untrained one.
+        if isinstance(layer, L.BatchNormalization):
+            layer.moving_variance.assign(RNG.uniform(0.5, 1.5, layer.moving_variance.shape))
+    import h5py
+
+    (folder / "models").mkdir(parents=True)
+    file = folder / "models" / network.published((size, size)).name
+    with h5py.File(file, "w") as target:
+        legacy_h5_format.save_weights_to_hdf5_group(target, untrained)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras_config, "_KERAS_DIR", str(folder))
+        patch.setattr(file_utils, "validate_file", lambda *_, **__: True)
+        model: keras.Model = make(
+            weights="imagenet", include_top=False, input_shape=shape, **network.options
+        )
+    return model
+
+
+SMALL = ["MobileNetV2_0.35", "MobileNetV3Small"]
+LARGE = ["EfficientNetB0", "EfficientNetV2B0", "ResNet50", "ResNet50V2", "DenseNet121"]
+MODULES = {
+    "MobileNetV2_0.35": keras.applications.mobilenet_v2,
+    "MobileNetV3Small": keras.applications.mobilenet_v3,
+    "EfficientNetB0": keras.applications.efficientnet,
+    "EfficientNetV2B0": keras.applications.efficientnet_v2,
+    "ResNet50": keras.applications.resnet,
+    "ResNet50V2": keras.applications.resnet_v2,
+    "DenseNet121": keras.applications.densenet,
+    "ConvNeXtTiny": keras.applications.convnext,
+}
+
+
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")
+@pytest.mark.parametrize(
+    "name", [*SMALL, *(pytest.param(n, marks=pytest.mark.slow) for n in [*LARGE, "ConvNeXtTiny"])]
+)
+def test_published_networks_see_and_answer_as_in_plain_keras(tmp_path: Path, name: str) -> None:
+    plain = published_weights(tmp_path, name)
+    adopted = pretrained.adopt(
+        f"keras:{name}",
+        layer="auto",
+        image_shape=(40, 24, 3),
+        input_size=(32, 32),
+        weights=tmp_path / "models",
+    )
+    assert adopted.cut == "whole"
+    assert adopted.size == (32, 32)
+    images = photographs(40, 24, 3)
+    pixels = keras.ops.image.resize(images * 255, (32, 32))
+    seen = MODULES[name].preprocess_input(np.array(pixels))
+    expected = plain.predict_on_batch(seen).mean(axis=(1, 2))
+    path = tmp_path / "source.keras"
+    artefacts.write_model(path, adopted.backbone)
+    for backbone in (adopted.backbone, networks.load(path)):
+        features = backbone.predict_on_batch(images)
+        np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
+    assert networks.parameters(adopted.backbone)[1] == weights.NETWORKS[name].parameters
+    head = pretrained.with_head(adopted.backbone, units=1, activation="sigmoid", head="head")
+    assert None not in {call.flops for call in flops.calls(head)}
+
+
+@pytest.mark.parametrize("takes", ["tf", "torch", "caffe", "raw"])
+@pytest.mark.parametrize("size", [(6, 6), (4, 5)])
+def test_preprocessing_is_that_of_keras(tmp_path: Path, takes: str, size: tuple[int, int]) -> None:
+    path = saved(tmp_path / "any.keras", L.Conv2D(3, 1, name="same", use_bias=False))
+    images = photographs(6, 6, 3)
+    adopted = pretrained.adopt(
+        path, layer="auto", image_shape=(6, 6, 3), input_size=size, preprocessing=takes
+    )
+    seen = _seen(adopted.backbone)
+    expected = np.array(keras.ops.image.resize(images * 255, size))
+    if takes != "raw":
+        expected = imagenet_utils.preprocess_input(expected, mode=takes)
+    np.testing.assert_allclose(seen.predict_on_batch(images), expected, rtol=0, atol=1e-5)
+
+
+def _seen(backbone: keras.Model) -> keras.Model:
+    """What the network of a backbone sees of images."""
+    at = [layer.name for layer in backbone.layers].index(pretrained.BODY)
+    return keras.Model(backbone.inputs, backbone.layers[at - 1].output)
+
+
+def test_range_is_brought_to_that_of_the_network(tmp_path: Path) -> None:
+    path = saved(tmp_path / "any.keras", L.Conv2D(1, 1, name="same"), size=(4, 4, 1))
+    images = photographs(4, 4)
+    options: dict[str, Any] = {"layer": "auto", "image_shape": (4, 4)}
+    by_range = pretrained.adopt(path, input_range=(-1.0, 1.0), **options)
+    named = pretrained.adopt(path, preprocessing="tf", **options)
+    listed = pretrained.adopt(path, preprocessing=(-1.0, 1.0), **options)
+    np.testing.assert_allclose(by_range.backbone(images), named.backbone(images), atol=1e-5)
+    np.testing.assert_array_equal(by_range.backbone(images), listed.backbone(images))
+    with pytest.raises(UserError, match="torch is for three channels"):
+        pretrained.adopt(path, preprocessing="torch", **options)
+
+
+@pytest.mark.parametrize(
+    ("layers", "features", "cut"),
+    [
+        # Maps that end in a normalisation, as MobileNetV2 without a head does.
+        ([L.Conv2D(4, 3), L.BatchNormalization(), L.ReLU()], 4, "whole"),
+        ([L.Conv2D(4, 3), L.BatchNormalization(), L.GlobalAveragePooling2D()], 4, "whole"),
+        ([L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(7)], 4, "before"),
+        ([L.Conv2D(5, 3), L.Conv2D(7, 1), L.GlobalMaxPooling2D(), L.Softmax()], 5, "before"),
+    ],
+)
+def test_only_a_head_is_cut_off(tmp_path: Path, layers: list[Any], features: int, cut: str) -> None:
+    path = saved(tmp_path / "any.keras", *layers)
+    adopted = pretrained.adopt(path, layer="auto", image_shape=(20, 20, 3))
+    assert adopted.backbone.output_shape == (None, features)
+    assert cut in adopted.cut
+
+
+def test_open_size_is_the_networks_own_and_96_pixels_at_least(tmp_path: Path) -> None:
+    convolutions = [L.Conv2D(2, 3, strides=2, name=f"conv_{at}") for at in range(3)]
+    path = saved(tmp_path / "deep.keras", *convolutions, size=(None, None, 1))
+
+    def adopt(*shape: int, **options: Any) -> pretrained.Adopted:
+        chosen = {"layer": "conv_2"} | options
+        return pretrained.adopt(path, image_shape=shape, **chosen)
+
+    assert adopt(8, 16).size == (96, 192)
+    assert adopt(120, 100).size == (120, 100)
+    assert adopt(8, 8, input_size=(16, 16)).size == (16, 16)
+    with pytest.raises(UserError, match=r"8 x 8 are too small for it up to conv_2; .*input_size"):
+        adopt(8, 8, input_size=(8, 8))
+    assert adopt(8, 8, input_size=(8, 8), layer="conv_1").backbone.output_shape == (None, 2)
+    # Keras' own names tell.
+    model = keras.Sequential(
+        [keras.Input((None, None, 3)), L.Conv2D(2, 3)], name="mobilenetv2_0.35_128"
+    )
+    model.save(tmp_path / "named.keras")
+    named = pretrained.adopt(tmp_path / "named.keras", layer="auto", image_shape=(64, 64, 3))
+    assert named.size == (128, 128)
+    fixed = saved(tmp_path / "fixed.keras", L.Conv2D(2, 3), size=(10, 10, 3))
+    with pytest.raises(UserError, match="takes images of 10 x 10 and no others"):
+        pretrained.adopt(fixed, layer="auto", image_shape=(8, 8, 3), input_size=(12, 12))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5"])
+def test_networks_of_keras_2_are_read_and_code_in_them_is_not_run(
+    tmp_path: Path, suffix: str
 ) -> None:
-    import keras
+    path = saved(tmp_path / f"old{suffix}", L.Conv2D(3, 3), L.Flatten(), L.Dense(2), size=(6, 6, 1))
+    assert pretrained.adopt(path, layer="auto", image_shape=(6, 6)).backbone.output_shape[1] == 48
+    evil = saved(tmp_path / f"evil{suffix}", L.Conv2D(3, 3), L.Lambda(abs, name="mine"))
+    with pytest.raises(UserError, match=r"holds code of its own \(mine: Lambda\)"):
+        pretrained.adopt(evil, layer="auto", image_shape=(6, 6, 3))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot be read as a Keras model"):
+        pretrained.adopt(path, layer="auto", image_shape=(6, 6))
 
-    from headstart.learning import pretrained
 
-    convolutions = [keras.layers.Conv2D(2, 3, strides=2, name=f"conv_{at}") for at in range(3)]
-    model = keras.Sequential([keras.Input((None, None, 1)), *convolutions])
-    model.save(tmp_path / "deep.keras")
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    network = weights.NETWORKS["MobileNetV2_0.35"]
+    with pytest.raises(UserError, match="dvc repro download"):
+        applications.build(network, tmp_path / "none.h5", size=(32, 32))
+    path = saved(tmp_path / "other.h5", L.Conv2D(3, 3))
+    with pytest.raises(UserError, match=r"cannot be read as weights of MobileNetV2_0\.35"):
+        applications.build(network, path, size=(32, 32))
+    with pytest.raises(UserError, match="32 pixels a side or more"):
+        applications.build(network, path, size=(16, 16))
 
-    def features(layer: str, side: int) -> int:
-        path, shape = tmp_path / "deep.keras", (side, side)
-        body, _ = pretrained.adopt(path, layer=layer, image_shape=shape, input_range=(0, 1))
-        return int(body.output_shape[1])
 
-    with pytest.raises(UserError, match=r"8 x 8 are too small for it up to conv_2; .*image_size"):
-        features("conv_2", 8)
-    assert features("conv_1", 8) == features("conv_2", 16) == 2
+@pytest.mark.parametrize(
+    ("name", "first", "takes", "side"),
+    [
+        ("mine", L.Rescaling(1 / 255), "raw", None),
+        ("mine", L.Rescaling(2.0, offset=-1.0), None, None),
+        (
+            "mine",
+            L.Normalization(mean=[123.0, 117.0, 104.0], variance=[1.0, 1.0, 1.0]),
+            "raw",
+            None,
+        ),
+        ("mine", L.ReLU(), None, None),
+        ("mobilenetv2_1.00_160", L.ReLU(), "tf", 160),
+        ("resnet50", L.ZeroPadding2D(), "caffe", 224),
+        ("resnet50v2", L.ZeroPadding2D(), "tf", 224),
+        ("densenet121", L.ReLU(), "torch", 224),
+        ("MobileNetV3Small", L.Rescaling(1 / 127.5, offset=-1.0), "raw", 224),
+    ],
+)
+def test_what_a_network_takes_is_told_by_its_first_layers_or_its_name(
+    tmp_path: Path, name: str, first: Any, takes: str | None, side: int | None
+) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), first, L.Conv2D(2, 1)], name=name)
+    model.save(tmp_path / "any.keras")
+    described = model_file.describe(tmp_path / "any.keras")
+    assert (described.takes, described.native_side) == (takes, side)
+    assert described.input_shape == (8, 8, 3)
+
+
+def test_features_that_say_nothing_are_warned_of(tmp_path: Path) -> None:
+    images = photographs(6, 6, 1, count=20)
+
+    def amiss(*layers: Any, count: int = 20) -> str | None:
+        path = saved(tmp_path / "any.keras", *layers, size=(6, 6, 1))
+        adopted = pretrained.adopt(path, layer="auto", image_shape=(6, 6, 1))
+        return pretrained.features_warning(adopted.backbone, images[:count])
+
+    assert amiss(L.Conv2D(8, 3), L.Flatten()) is None
+    assert amiss(L.Conv2D(8, 3), L.ReLU(6.0), L.Flatten()) is None
+    constant = L.Conv2D(8, 3, kernel_initializer="zeros", bias_initializer="ones")
+    said = str(amiss(constant))
+    assert said.startswith("100% of the features are nearly constant on the first images")
+    assert amiss(constant, count=1) is None
+    # An input of 0 to 255 in place of 0 to 1.
+    too_much = [L.Rescaling(255.0), L.Conv2D(8, 3), L.ReLU(6.0, name="first"), L.Flatten()]
+    assert "of what is active in its layer first is saturated" in str(amiss(*too_much))
+    tanh = L.Conv2D(8, 3, activation="tanh", name="bent")
+    assert "in its layer bent is saturated" in str(amiss(L.Rescaling(255.0), tanh, L.Flatten()))
+    infinite = L.Conv2D(2, 3, kernel_initializer=keras.initializers.Constant(1e38))
+    assert "not finite" in str(amiss(L.Rescaling(255.0), infinite))

@@ -207,7 +207,7 @@ def test_stages_are_ours_and_depend_on_no_file_of_the_library(tmp_path: Path) ->
         assert project.read(f"stages/{name}.py") == (ROOT / f"stages/{name}.py").read_text()
         assert stage["params"] == [*ours[name]["params"], {"headstart.lock": [name]}]
         assert stage["outs"] == ours[name]["outs"] if "outs" in stage else "outs" not in ours[name]
-        assert not [dep for dep in stage["deps"] if "src/" in dep or dep.endswith("/own")]
+        assert not [dep for dep in stage["deps"] if "src/" in dep or dep == "data/own"]
     assert project.run("git", "status", "--porcelain") == ""
 
 
@@ -219,7 +219,10 @@ def test_stages_are_ours_and_depend_on_no_file_of_the_library(tmp_path: Path) ->
         ({"dataset": "digits", "data": Path("x")}, "give either --data FOLDER"),
         ({"data": Path("/nowhere")}, "--data: there is no folder or file /nowhere"),
         ({"dataset": "digits", "target": ["8", "cat"]}, "there is no class 'cat'"),
-        ({"dataset": "digits", "source_model": Path("x.h5")}, "x.h5: is no .keras file"),
+        (
+            {"dataset": "digits", "source_model": Path("x.h5")},
+            "x.h5: is no .keras, .h5, .hdf5 file, and no keras:NAME",
+        ),
     ],
 )
 def test_what_cannot_make_a_project_is_refused_and_leaves_nothing(

@@ -1,7 +1,7 @@
 """A folder of one's own, `CLASS/IMAGE.png`, perhaps below `train/`, `valid/` and `test/`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,17 @@ def write(
     names = {part: [name for name, _ in files] for part, files in listing.files_by_part.items()}
     artefacts.write_json(folder / FILES, names)
     write_about(folder, classes=listing.classes, white=255, parts=list(names))
+
+
+def decoded(root: Path, *, shape: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yields every image below `root` as uint8 in `shape`, in the order of `write`.
+
+    Raises:
+        UserError: As `survey` does; or an image is damaged.
+    """
+    for files in _listed(root, None).files_by_part.values():
+        for name, _ in files:
+            yield images.read(root / name, shape=shape)
 
 
 def _listed(root: Path, classes: Sequence[str] | None) -> _Listing:

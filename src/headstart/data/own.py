@@ -4,8 +4,10 @@ It comes from anywhere: nothing in it is executed or unpickled, nothing outside 
 no image or archive is unpacked before its size is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from headstart.core.errors import WrongValue
 from headstart.data import folders, npz
@@ -39,6 +41,15 @@ def survey(path: Path) -> Survey:
         UserError: As `write` does.
     """
     return (folders if _is_folder(path) else npz).survey(path)
+
+
+def decoded(path: Path, *, shape: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yields every image of the folder `path` as uint8 in `shape`; of an `.npz` file none.
+
+    Raises:
+        UserError: As `write` does.
+    """
+    return folders.decoded(path, shape=shape) if _is_folder(path) else iter(())
 
 
 def _is_folder(path: Path) -> bool:

@@ -17,6 +17,7 @@ from headstart.data import catalogue, digits, own, selection, tasks
 from headstart.judging import cost, power
 from headstart.learning.calls import in_sequence
 from headstart.params import networks, reading, sections
+from headstart.project import source_network
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -27,6 +28,8 @@ _STAGE_SECONDS = 6.0
 _UPDATE_SECONDS = 0.0007
 _FLOPS_A_SECOND = 2e10
 _STAGES_WITH_TENSORFLOW = 4
+# Images of one's own that a network from elsewhere is tried on.
+_SHOWN_TO_NETWORK = 32
 # Of the better model, for what can be seen of a difference: nobody knows it yet.
 _ACCURACIES = (0.99, 0.9, 0.7)
 
@@ -89,6 +92,7 @@ def check(root: Path) -> Report:
             warned = report.attempt(tasks.check_classes, Part(cut, cut), task, where=where)
             report.warnings += warned or []
     _test_images(images["target", "test"], settings.evaluate, report)
+    _images_and_network(settings, report, data=data, root=root)
     source, target = (len(task.names) for task in both)
     classes = {"source": source, "baseline": target, "transfer": target}
     _trainings(settings, report, shape=data.shape, images=images, classes=classes, root=root)
@@ -197,6 +201,45 @@ def _test_images(images: int, rules: sections.Evaluate, report: Report) -> None:
         )
 
 
+def _images_and_network(
+    settings: sections.Params, report: Report, *, data: _Data, root: Path
+) -> None:
+    """Decodes all photographs, looks into a network from elsewhere and shows it some of them."""
+    first: list[np.ndarray] = []
+
+    def decode(path: Path) -> None:
+        # Spread over all, since they are ordered by file and class.
+        every = max(sum(map(len, data.labels.values())) // _SHOWN_TO_NETWORK, 1)
+        for number, image in enumerate(own.decoded(path, shape=data.shape)):
+            if number % every == 0 and len(first) < _SHOWN_TO_NETWORK:
+                first.append(image)
+
+    if settings.dataset.path is not None:
+        report.attempt(decode, root / settings.dataset.path)
+    chosen = settings.source_training
+    if chosen.from_ is None:
+        return
+    told = report.attempt(source_network.told, chosen, root, data.shape)
+    if told is None:
+        return
+    report.lines += told[0]
+    report.warnings += told[1]
+    if not source_network.weights_are_there(chosen, root):
+        report.lines.append(f"{chosen.from_} is not there yet: `download` fetches it")
+        return
+    if "keras" not in sys.modules:
+        from headstart.core import runtime
+
+        runtime.fix(settings.seed)
+    from headstart.learning import pretrained
+
+    adopted = report.attempt(pretrained.adopt_as, chosen, root=root, image_shape=data.shape)
+    if adopted and first:
+        pixels = np.stack(first).astype(np.float32) / 255
+        if amiss := pretrained.features_warning(adopted.backbone, pixels):
+            report.warnings.append(f"{chosen.from_}: {amiss}")
+
+
 def _trainings(
     settings: sections.Params,
     report: Report,
@@ -207,8 +250,6 @@ def _trainings(
     root: Path,
 ) -> None:
     adopted = settings.source_training.from_
-    if adopted and not (root / adopted).is_file():
-        report.problems.append(f"{adopted}: there is no such file (source_training.from)")
     layers: dict[str, list[networks.Layer]] = {"source": [], "baseline": [], "transfer": []}
     for name in ["baseline"] if adopted else layers:
         units = networks.output_units(classes[name])
@@ -224,8 +265,6 @@ def _trainings(
     )
     if works is None:
         return
-    if adopted:
-        report.lines.append(f"source network: {adopted}; what it cost is unknown")
     for name in filter(works.__contains__, layers):
         work = works[name]
         how = f"; {settings.transfer.strategy.words}" if name == "transfer" else ""

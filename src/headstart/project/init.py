@@ -9,22 +9,28 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headstart.core.errors import UserError, located
-from headstart.data import catalogue, digits, own, tasks
+from headstart.data import catalogue, digits, own, tasks, weights
 from headstart.data.survey import Survey
 from headstart.params import reading, yaml_text
-from headstart.project import dvc, lock
+from headstart.project import dvc, lock, source_network
 
 STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
 _HERE = Path(__file__).resolve().parent
 _LIBRARY = "src/headstart/"
-# Folders for what is a user's own; headstart's own pipeline watches them whole.
-_OWN = ("data/own", "models/own")
+# A folder for what is a user's own; headstart's own pipeline watches it whole.
+_OWN = "data/own"
+# What lies there is not for git: DVC keeps it.
+_IGNORES = {
+    "models/own/.gitignore": "*\n!.gitignore\n!*.dvc\n",
+    "data/raw/.gitignore": "/networks\n",
+}
 
 # Larger images are brought to this: a few minutes on two cores instead of hours.
 _SIDE = 64
@@ -56,15 +62,18 @@ def create(
     dataset: str | None,
     target: Sequence[str],
     source: Sequence[str],
-    source_model: Path | None,
+    source_model: str | Path | None,
     layer: str,
+    preprocessing: str = "auto",
+    input_size: int | None = None,
 ) -> list[str]:
     """Writes a project into `folder` and returns what it chose, as lines for a person.
 
     It is made for `data`, a folder of images or an `.npz` file that is copied, or a `dataset` that
     headstart knows. `target` and `source` are names or numbers of classes; empty they stand for a
-    dataset's last two, and for all others. `source_model` is a `.keras` file, copied too, which is
-    cut at `layer`.
+    dataset's last two, and for all others. `source_model` is `keras:NAME`, or a `.keras`, `.h5` or
+    `.hdf5` file, copied too, which is cut at `layer`; `preprocessing` and `input_size` (pixels a
+    side) are what it is given, where it is not to be chosen from what the network tells.
 
     Raises:
         UserError: The folder is in use, or the data or the classes cannot make a project. Nothing
@@ -74,14 +83,14 @@ def create(
         raise UserError(f"{folder}: is in use; name a folder that is empty or does not exist")
     if (data is None) == (dataset is None):
         raise UserError("give either --data FOLDER (or FILE.npz), or --dataset NAME")
-    if source_model is not None and (source_model.suffix != ".keras" or not source_model.is_file()):
-        raise UserError(f"{source_model}: is no .keras file")
-    images = _own(data) if data is not None else _known(str(dataset))
+    network, seen = source_network.asked_for(source_model)
+    size = (input_size, input_size) if input_size else seen.size if seen else None
+    images = _own(data, size) if data is not None else _known(str(dataset))
     survey, classes = images.survey, images.survey.classes
     if folder is None:
         raise UserError(_without_folder(survey, [*target, *source]))
     target_classes = _target(images, target)
-    few = source_model is not None and len(classes) - len(target_classes) < 2
+    few = network is not None and len(classes) - len(target_classes) < 2
     source_classes = _named(source, survey) or ("none" if few else "others")
     with located("", target_classes="--target", source_classes="--source"):
         try:
@@ -93,12 +102,13 @@ def create(
             )
         except tasks.NoSourceTask as error:
             raise error.instead("bring a network with --source-model") from error
-    network = f"models/own/{source_model.name}" if source_model else None
     values = _values(images, target_task, source_task) | {
         "tasks.target_classes": _yaml(target_task.names),
         "tasks.source_classes": _yaml(source_task.names) if source else str(source_classes),
         "source_training.from": _yaml(network),
         "source_training.layer": _yaml(layer),
+        "source_training.input_size": str([input_size] * 2) if input_size else "auto",
+        "source_training.preprocessing": source_network.preprocessing(network, seen, preprocessing),
     }
     source_names = ", ".join(source_task.names)
     words = {
@@ -111,16 +121,23 @@ def create(
     if images.path and data:
         own_files[images.path] = data
         words["data"] = f"`{images.path}` holds the images: add one and `headstart run` runs again."
-    if network and source_model:
-        own_files[network] = source_model
+    if network:
         values["source_training.epochs"] = "5"
-    _write(folder, values, own_files, words)
+    if network and not weights.named(network):
+        own_files[network] = Path(str(source_model))
+    with tempfile.TemporaryDirectory(prefix="headstart-") as fetched:
+        # Refused before anything is written or fetched.
+        _parameters(values)
+        if network and (sum_ := source_network.unpublished_sum(network, input_size, Path(fetched))):
+            values["source_training.sha256"] = _yaml(sum_)
+        _write(folder, values, own_files, words, brought=Path(fetched))
     height, width = images.size or survey.sizes[0]
     sums = ", ".join(f"{count} {part}" for part, count in survey.totals.items())
     return [
         f"{images.label}: {len(classes)} classes, images: {sums}",
         f"images of {height} x {width} pixels, {'grey' if survey.channels == 1 else 'colour'}",
         f"source task: {source_names or 'none'}",
+        *([source_network.summary(network, seen, values, size)] if network and seen else []),
         f"target task: {', '.join(target_task.names)}",
         f"network: {values['network']}",
         f"written to {folder}; next: cd {folder} && headstart run",
@@ -153,17 +170,19 @@ def _target(images: _Images, words: Sequence[str]) -> list[int | str]:
     )
 
 
-def _own(path: Path) -> _Images:
+def _own(path: Path, network: tuple[int, int] | None) -> _Images:
     with located("", path="--data"):
         survey = own.survey(path)
     heights, widths = zip(*survey.sizes, strict=True)
     largest = max(heights + widths)
     size: tuple[int, int] | None = None
+    # What a network from elsewhere would see is kept.
+    most = max(_SIDE, *network) if network else _SIDE
     if len(survey.sizes) > 1:
-        side = max(min(_SIDE, *heights, *widths), 8)
+        side = max(min(most, *heights, *widths), 8)
         size = (side, side)
-    elif largest > _SIDE:
-        size = tuple(max(round(side * _SIDE / largest), 8) for side in survey.sizes[0])
+    elif largest > most:
+        size = tuple(max(round(side * most / largest), 8) for side in survey.sizes[0])
     return _Images("own", str(path), survey, f"data/own/{path.resolve().name}", size)
 
 
@@ -222,29 +241,44 @@ def _network(height: int, width: int, channels: int) -> str:
     return f"{{name: cnn, filters: {[16, 32, 64][:halvings]}, dense: [64], activation: relu}}"
 
 
+def _parameters(values: Mapping[str, str]) -> str:
+    """Returns the text of params.yaml: headstart's own with `values`."""
+    _, ours = (lock.template() / "params.yaml").read_text(encoding="utf-8").split("\n", 1)
+    head = "# Every value that a stage uses stands here; the code holds no default.\n"
+    text = head + yaml_text.edited(ours, values)
+    reading.parse(text, "params.yaml")
+    return text
+
+
 def _write(
-    folder: Path, values: Mapping[str, str], own_files: dict[str, Path], words: Mapping[str, str]
+    folder: Path,
+    values: Mapping[str, str],
+    own_files: dict[str, Path],
+    words: Mapping[str, str],
+    *,
+    brought: Path,
 ) -> None:
     """Writes a project into `folder`, all of it or nothing.
 
     `values` are those of params.yaml that differ from headstart's own, `own_files` the user's files
-    and folders by where they go, `words` those of the README.
+    and folders by where they go, `words` those of the README, and in `brought` lie the weights that
+    were fetched.
     """
     template = lock.template()
     read = functools.partial(Path.read_text, encoding="utf-8")
-    _, ours = read(template / "params.yaml").split("\n", 1)
     files = {
-        "params.yaml": "# Every value that a stage uses stands here; the code holds no default.\n"
-        + yaml_text.edited(ours, values),
+        "params.yaml": _parameters(values),
         "dvc.yaml": _pipeline(read(template / "dvc.yaml"), list(own_files)),
         "README.md": read(_HERE / "readme.md").format(**words),
+        **_IGNORES,
     }
-    reading.parse(files["params.yaml"], "params.yaml")
     scripts = [f"stages/{stage}.py" for stage in ("_checkout", *STAGES)]
     copies = {".gitignore": _HERE / "gitignore", **{name: template / name for name in scripts}}
     with _made_whole(folder) as new:
         for name, text in files.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_text(text, encoding="utf-8")
+        shutil.copytree(brought, new / weights.FOLDER)
         for name, original in (copies | own_files).items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             if original.is_dir():
@@ -261,7 +295,8 @@ def _pipeline(text: str, own_files: Sequence[str]) -> str:
     """Returns headstart's dvc.yaml for a project.
 
     Each stage depends on its line in headstart.lock in place of the library's folders, and on the
-    user's own files in place of the folders for them.
+    user's own images in place of the folder for them. That for networks stays: one may be swapped
+    for another (`-S source_training.from=`).
     """
     document = yaml_text.round_trip(text)
     document.ca.comment = None
@@ -270,8 +305,8 @@ def _pipeline(text: str, own_files: Sequence[str]) -> str:
         for at in reversed(range(len(deps))):
             if deps[at].startswith(_LIBRARY):
                 del deps[at]
-            elif deps[at] in _OWN:
-                deps[at : at + 1] = [path for path in own_files if path.startswith(deps[at])]
+            elif deps[at] == _OWN:
+                deps[at : at + 1] = [path for path in own_files if path.startswith(_OWN)]
         stage["params"].append({lock.FILE: [name]})
     head = "# What each stage reads and writes; the library is the installed headstart.\n"
     return head + yaml_text.as_text(document)

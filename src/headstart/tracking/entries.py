@@ -75,9 +75,16 @@ def training(
 
 
 def _training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
+    seed = f"seed {acting.get('seed')}"
+    if source := acting.get("from"):  # and nothing is trained
+        size = acting.get("input_size", "auto")
+        seen = size if isinstance(size, str) else " x ".join(map(str, size))
+        return " · ".join([stage.name, source, f"layer {acting['layer']}", f"size {seen}", seed])
     how = acting.get("strategy") or acting.get("output_activation")
     rate = f"{acting.get('optimizer')} {acting.get('learning_rate')}"
-    parts = [stage.name, how, rate, f"{acting.get('epochs')} epochs", f"seed {acting.get('seed')}"]
+    if "unfrozen_learning_rate" in acting:
+        rate += f", then {acting['unfrozen_learning_rate']}"
+    parts = [stage.name, how, rate, f"{acting.get('epochs')} epochs", seed]
     return " · ".join(part for part in parts if part)
 
 
