@@ -233,6 +233,15 @@ def test_answer_says_what_few_and_many_labels_gain_and_save() -> None:
     assert both[1] == line
 
 
+def test_interval_that_holds_0_beside_a_decided_test_is_told() -> None:
+    curves = cells_table.curves(made(shares=SHARES | {"baseline": SHARES["finetune"]}))
+    areas = derived_table.area_rows(curves, RULES)
+    said = "the interval holds 0 all the same: the test decides"
+    assert said not in " ".join(answer.sentences(curves, areas, RULES))
+    decided = [dataclasses.replace(area, verdict=TRANSFER_BETTER) for area in areas]
+    assert said in " ".join(answer.sentences(curves, decided, RULES))
+
+
 @pytest.mark.parametrize(
     ("saved", "text"),
     [

@@ -139,6 +139,8 @@ def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics) 
     unseen = ""
     if row.verdict == verdicts.CANNOT_TELL and not math.isnan(row.detectable_gain):
         unseen = f"; {100 * row.detectable_gain:.2f} points would show in 4 of 5 such studies"
+    if decided and low <= 0 <= high:
+        unseen = "; the interval holds 0 all the same: the test decides"
     gain = f"{100 * row.gain:+.2f} points of accuracy"
     return f"{_span(row)} {meaning}: {gain} ({sure}; {row.arm}{among}{unseen})."
 
