@@ -14,6 +14,7 @@ from projects import ROOT
 
 from headstart import cli
 from headstart.core import code
+from headstart.reporting import study_tables
 
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -28,11 +29,16 @@ DOCUMENTS = sorted(
 )
 # A number with a unit of time or memory, or a ratio: somebody measured it, somewhere, once. Shares
 # in per cent are the levels of tests and intervals nearly everywhere.
-MEASURED = r"(?<![\w.])\d[\d,.]* ?(?:ms|s|min|minutes?|seconds?|[kMG]i?B|times)\b"
+MEASURED = (
+    r"(?<![\w.])\d[\d,.]* ?(?:ms|s|min|minutes?|seconds?|[kMG]i?B|times)\b"
+    r"|\b(?:half|about|most of) an? (?:second|minute|hour)\b|\ba minute or two\b"
+)
 # Those that stand in a sentence all the same, and why they may.
 SAID = {
     # What others publish, for who pays for the download.
     "README.md": {"31 MB", "1 GB", "3.6 GB"},
+    # For who decides which tests to run.
+    "CONTRIBUTING.md": {"a minute or two"},
     # What the code waits for, and where it changes its way.
     "docs/identity.md": {"3 seconds"},
     "docs/study.md": {"0.7 times"},
@@ -192,3 +198,34 @@ def test_makefile_lists_every_target() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony
     assert sorted(phony[1].split()) == sorted(TARGETS)
+
+
+def test_diagram_of_the_readme_has_the_edges_of_the_pipeline() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    made = {
+        next(iter(out)) if isinstance(out, dict) else out: name
+        for name, stage in stages.items()
+        for out in stage["outs"]
+    }
+    edges = {
+        (made[out], name)
+        for name, stage in stages.items()
+        for dep in stage["deps"]
+        for out in made
+        if f"{dep}/".startswith(f"{out}/")
+    }
+    drawn = re.findall(r"^ +(\w+)(?:\[.*\])? --> (.*)$", text_of("README.md"), re.MULTILINE)
+    assert {(begin, end) for begin, ends in drawn for end in ends.split(" & ")} == edges
+
+
+def test_conclusion_of_the_readme_is_that_of_the_tables_of_the_study() -> None:
+    folder = ROOT / "metrics/study/grid"
+    areas = study_tables.read(folder / "areas.csv", study_tables.AreaRow)
+    verdicts = {(row.training, row.arm, row.range, row.chosen): row.verdict for row in areas}
+    for training in {row.training for row in areas}:
+        assert verdicts[training, "frozen", "few", 1] == "transfer better"
+    assert verdicts["epochs=5", "frozen", "all", 0] == "baseline better"
+    rows = study_tables.read(folder / "summary.csv", study_tables.SummaryRow)
+    most = max(row.labels for row in rows)
+    frozen = [row for row in rows if (row.arm, row.labels) == ("frozen", most)]
+    assert {row.verdict for row in frozen} == {"baseline better"}
