@@ -157,15 +157,18 @@ def parts(sitting: sittings.Sitting) -> dict[str, str]:
     many = [row for row in found if row[1] >= 13]
     worst = max(many, key=lambda row: row[5])
     equal = max(row[5] for row in many if row[2] == 0.5)
+    worst_below = max(row[5] for row in found if row[1] < 13)
     sentences = (
-        f"The mid-p errs in at most {told(most[967])} of all test sets of 967 images and in at "
-        f"most {told(fewer)} of those of 100 ({told(most[100])} where all 100 are discordant). "
+        f"The mid-p errs in at most {told(most[967])} of all test sets of 967 images, looked at up "
+        f"to {len(erring[967, True])} expected discordant answers, and in at most {told(fewer)} of "
+        f"those of 100 ({told(most[100])} where all 100 are discordant). "
         "From 13 expected discordant answers on, the interval covers the gain in "
         f"{spread(many)} of all test sets, below in "
         f"{spread([row for row in found if row[1] < 13])}. Also from 13 on, it contradicts the "
         f"test in at most {told(equal)} where the models are equally good, and in at most "
         f"{told(worst[5])} otherwise: where {worst[1]} are expected, {told(worst[2])} of them "
-        f"right by the baseline, and both are wrong on {told(worst[3])} of the {worst[0]} images.\n"
+        f"right by the baseline, and both are wrong on {told(worst[3])} of the {worst[0]} images. "
+        f"Below 13 it contradicts in up to {told(worst_below)}.\n"
     )
     head = ["expected discordant"]
     head += [f"{test} errs, n = {n}" for n in IMAGES for test in ("mid-p", "exact p")]
