@@ -1,7 +1,7 @@
 """Breaks the library by one line at a time and checks that the tests notice.
 
     python scripts/mutate.py            all mutations; writes the table in docs/testing.md
-    python scripts/mutate.py NAME ...   these only; prints the outcome
+    python scripts/mutate.py NAME ...   these only; the other rows of the table stay
 
 Each mutation is made in a copy of the working tree, and the tests named beside it must fail.
 Before that they must all pass, so that a failure means the mutation.
@@ -10,6 +10,7 @@ Before that they must all pass, so that a failure means the mutation.
 import concurrent.futures
 import functools
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ _JOBS = 2
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "src/headstart"
 PAGE = ROOT / "docs/testing.md"
+_ROW = r"^\| .* \| `.*` \| `.*` \|$"
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ MUTATIONS = [
     Mutation(
         "checksum of a download not compared",
         f"{LIBRARY}/data/verify.py",
-        "digest.hexdigest() != file.sha256",
-        "not digest",
+        "if (has := digest.hexdigest()) != (known := file.sums[algorithm]):",
+        "if not (has := digest.hexdigest()) or not (known := file.sums[algorithm]):",
         "tests/data/test_download.py::test_server_that_lies_or_fails_leaves_one_message_no_file_and_the_work_to_the_next",
     ),
     Mutation(
@@ -222,7 +224,7 @@ MUTATIONS = [
     ),
     Mutation(
         "softmax over one unit as the default",
-        f"{LIBRARY}/params/sections.py",
+        f"{LIBRARY}/params/networks.py",
         'return "sigmoid" if classes == 2 else "softmax"',
         'return "softmax"',
         "tests/params/test_params.py::test_output_follows_the_number_of_classes",
@@ -279,8 +281,8 @@ MUTATIONS = [
     Mutation(
         "log loss summed in float32",
         f"{LIBRARY}/judging/scores.py",
-        "-math.fsum(map(math.log, cut)) / len(cut)",
-        "-float(np.log(np.float32(cut)).mean())",
+        "return _number(math.fsum(losses) / len(losses))",
+        "return _number(float(np.mean(np.float32(losses))))",
         "tests/judging/test_scores.py::test_log_loss_does_not_depend_on_the_order_of_the_images",
     ),
     Mutation(
@@ -327,7 +329,7 @@ MUTATIONS = [
     ),
     Mutation(
         "swapped gain",
-        f"{LIBRARY}/judging/verdict.py",
+        f"{LIBRARY}/judging/paired.py",
         "(self.only_transfer - self.only_baseline)",
         "(self.only_baseline - self.only_transfer)",
         "tests/judging/test_verdict.py::test_a_clear_difference_is_decided_by_its_sign",
@@ -890,14 +892,14 @@ def main(names: list[str]) -> None:
         with concurrent.futures.ThreadPoolExecutor(_JOBS) as pool:
             caught_by = list(pool.map(functools.partial(tried, roots=roots), chosen))
     missed = [mutation.name for mutation, by in zip(chosen, caught_by, strict=True) if not by]
-    rows = [
-        f"| {mutation.name} | `{mutation.file}` | `{by or 'SURVIVED'}` |\n"
-        for mutation, by in zip(chosen, caught_by, strict=True)
-    ]
-    if not names:
-        table = "| mutation | file | caught by |\n| --- | --- | --- |\n" + "".join(rows)
-        filled = docs.place("mutations", table)
-        PAGE.write_text(docs.PLACE.sub(lambda _: filled, PAGE.read_text()))
+    rows = {row.split(" | ")[0]: row for row in re.findall(_ROW, PAGE.read_text(), re.MULTILINE)}
+    for mutation, by in zip(chosen, caught_by, strict=True):
+        head = f"| {mutation.name}"
+        rows[head] = f"{head} | `{mutation.file}` | `{by or 'SURVIVED'}` |"
+    kept = [rows[head] for own in MUTATIONS if (head := f"| {own.name}") in rows]
+    table = "\n".join(["| mutation | file | caught by |", "| --- | --- | --- |", *kept]) + "\n"
+    filled = docs.place("mutations", table)
+    PAGE.write_text(docs.PLACE.sub(lambda _: filled, PAGE.read_text()))
     print(f"{len(chosen) - len(missed)} of {len(chosen)} mutations caught")
     if missed:
         raise SystemExit(1)
