@@ -155,7 +155,9 @@ def apart(what: str) -> dict[str, Any]:
 def fresh(engine: run.Engine, **changes: Any) -> Iterator[run.Runner]:
     """A runner of the default grid, or of a part of it, whose store is empty."""
     study = parameters.load(ROOT / "study/params.yaml")
-    grid = study.grid.model_copy(update=changes)
+    # The plain loop searches no rates.
+    unsearched = {"learning_rates": (study.grid.reference_rate,)}
+    grid = study.grid.model_copy(update=unsearched | changes)
     settings = reading.load(ROOT / "params.yaml").dataset
     raw, rows = selection.select(settings, ROOT / selection.RAW)
     data = raw.drawn({name: rows[name] for name in ("train", "test")})
