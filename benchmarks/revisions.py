@@ -53,7 +53,9 @@ def parts(sitting: sittings.Sitting) -> dict[str, str]:
     first = median(states[0]["cold"])
     rows = [
         (
-            f"{state['state']} ({state['commit']})",
+            state["state"]
+            if state["state"] == state["commit"]
+            else f"{state['state']} ({state['commit']})",
             f"{sittings.spread(state['cold'], '.1f')} s",
             f"{median(state['cold']) / first:.2f}",
             f"{sittings.spread(state['unchanged'], '.1f')} s",
