@@ -19,6 +19,8 @@ from headstart.reporting import study_tables
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import mutate
+
 import docs
 from benchmarks import pipeline, sittings
 
@@ -229,3 +231,13 @@ def test_conclusion_of_the_readme_is_that_of_the_tables_of_the_study() -> None:
     most = max(row.labels for row in rows)
     frozen = [row for row in rows if (row.arm, row.labels) == ("frozen", most)]
     assert {row.verdict for row in frozen} == {"baseline better"}
+
+
+def test_mutations_fit_the_code_and_rows_of_their_table_name_what_exists() -> None:
+    for own in mutate.MUTATIONS:
+        assert (ROOT / own.file).read_text().count(own.old) == 1, own.name
+    page = mutate.PAGE.read_text()
+    rows = re.findall(r"^\| (.*) \| `(.*)` \| `(.*)` \|$", page, re.MULTILINE)
+    assert {row[:2] for row in rows} <= {(own.name, own.file) for own in mutate.MUTATIONS}
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert not {by for *_, by in rows if f"def {by}(" not in tests}
