@@ -10,7 +10,8 @@ shopt -s nullglob
 # By name: the environment and what tools leave behind, and the outputs that `dvc checkout` or
 # `dvc repro` brings back. Globs, since the .gitignore beside an output is committed.
 paths=(
-    .venv .headstart/setup.lock build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+    .venv .headstart/setup.lock .headstart/features build dist
+    .mypy_cache .pytest_cache .ruff_cache .hypothesis
     data/raw/* data/prepared/* models/*.keras models/*.history.csv reports/*
     metrics/mistakes.csv
 )

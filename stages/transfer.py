@@ -18,7 +18,7 @@ from headstart.params.networks import output_activation, output_units
 def main() -> None:
     settings = reading.load(Path("params.yaml"))
     runtime.fix(settings.seed)
-    from headstart.learning import networks, pretrained
+    from headstart.learning import features, networks, pretrained
     from headstart.transfer import graft
 
     epochs = settings.transfer_training.epochs
@@ -45,6 +45,7 @@ def main() -> None:
             unfrozen_learning_rate=settings.transfer.unfrozen_learning_rate,
             seed=settings.seed,
             on_epoch=run.epoch,
+            folder=features.shared(Path.cwd()),
         )
         trainable, total = networks.parameters(model)
         print(

@@ -257,10 +257,14 @@ def test_clean_takes_only_what_can_be_made_again(run: Run, uv: Path, project: Pa
     kept = [
         "models/mine.keras",
         "mlflow.db",
+        ".headstart/study/00/0.npz",
         ".dvc/cache/files/md5/00/11",
         "reports/committed.html",
     ]
-    gone = ["models/source.keras", "reports/index.html", ".pytest_cache/x", "build/demo/.git/HEAD"]
+    gone = [
+        "models/source.keras", "reports/index.html", ".pytest_cache/x", "build/demo/.git/HEAD",
+        ".headstart/features/0.npy",
+    ]  # fmt: skip
     for name in [*kept, *gone]:
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).touch()

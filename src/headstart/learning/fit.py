@@ -20,8 +20,10 @@ from headstart.params.sections import TrainingSettings
 # Stands in the model's file, for whoever trains it further with Keras' own `fit`: most of what that
 # costs is between steps.
 _STEPS_PER_EXECUTION = 64
-# Images that pass from Python into the graph at a time. Bounds memory, whatever the data's size.
+# Images that pass from Python into the graph at a time, and the bytes that they may take. Bounds
+# memory, whatever the data's size.
 _CHUNK = 2048
+_CHUNK_BYTES = 1 << 26
 
 Order = Callable[[int], np.ndarray]
 OnEpoch = Callable[[Mapping[str, float]], None]
@@ -101,7 +103,8 @@ def _pass_over(
     whole batches, so that they change no batch.
     """
     arrays = (part.images, part.labels)
-    size = max(_CHUNK // batch_size, 1) * batch_size
+    chunk = min(_CHUNK, _CHUNK_BYTES // max(part.images[:1].nbytes, 1))
+    size = max(chunk // batch_size, 1) * batch_size
 
     @tf.function(input_signature=_signature(arrays), autograph=False)
     def take(images: Any, labels: Any) -> None:

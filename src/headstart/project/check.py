@@ -15,6 +15,7 @@ from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
 from headstart.data import catalogue, digits, own, selection, tasks
 from headstart.judging import cost, power
+from headstart.learning import features
 from headstart.learning.calls import in_sequence
 from headstart.params import networks, reading, sections
 from headstart.project import source_network
@@ -96,6 +97,8 @@ def check(root: Path) -> Report:
     source, target = (len(task.names) for task in both)
     classes = {"source": source, "baseline": target, "transfer": target}
     _trainings(settings, report, shape=data.shape, images=images, classes=classes, root=root)
+    if disk_use := features.disk_use(root):
+        report.lines.append(disk_use)
     return report
 
 

@@ -1,6 +1,7 @@
 """A new head on a trained backbone: what is copied, what is frozen, features computed once."""
 
 import functools
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from headstart.core import seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
+from headstart.learning import features as kept
 from headstart.learning import fit, networks, pretrained
 from headstart.params.networks import HEAD, Network
 from headstart.params.sections import TrainingSettings
@@ -16,8 +18,6 @@ from headstart.transfer.cut import frozen_part, set_trainable, trained_part
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
 _FEATURE_BATCH = 1024
-# Through a network from elsewhere, whose maps may take megabytes an image.
-_ADOPTED_FEATURE_BATCH = 64
 
 
 def graft(model: keras.Sequential, source: keras.Model) -> None:
@@ -45,14 +45,20 @@ def graft(model: keras.Sequential, source: keras.Model) -> None:
         layer.set_weights(theirs[name].get_weights())
 
 
-def features(model: keras.Model, images: np.ndarray, layers: int) -> np.ndarray:
-    """Returns what the top `layers` layers see of each image: float32 (n, ...), in order."""
+def features(
+    model: keras.Model, images: np.ndarray, layers: int, folder: Path | None = None
+) -> np.ndarray:
+    """Returns what the top `layers` layers see of each image: float32 (n, ...), in order.
+
+    Those of a network from elsewhere are kept in `folder`, where there is one; those of our own
+    networks take less time to compute than to read.
+    """
     below = frozen_part(model, layers)
-    adopted = any(layer.name == pretrained.BODY for layer in model.layers)
-    batch = _ADOPTED_FEATURE_BATCH if adopted else _FEATURE_BATCH
+    if any(layer.name == pretrained.BODY for layer in model.layers):
+        return kept.features(below, images, folder)
     parts = [
-        np.asarray(below.predict_on_batch(np.asarray(images[start : start + batch])))
-        for start in range(0, len(images), batch)
+        np.asarray(below.predict_on_batch(np.asarray(images[start : start + _FEATURE_BATCH])))
+        for start in range(0, len(images), _FEATURE_BATCH)
     ]
     return np.concatenate(parts)
 
@@ -93,6 +99,7 @@ def train_grafted(
     unfrozen_learning_rate: float,
     seed: int,
     on_epoch: fit.OnEpoch,
+    folder: Path | None = None,
 ) -> tuple[keras.Sequential, fit.History]:
     """Trains a new head on the source's backbone by one of the strategies.
 
@@ -117,6 +124,7 @@ def train_grafted(
         unfrozen_learning_rate: The second phase's learning rate.
         seed: Keys the initial weights and the order of the samples.
         on_epoch: Called after every epoch with its row of the history.
+        folder: Keeps the features of networks from elsewhere; None: they are held in memory.
     """
     model = _grafted(
         source, train.images.shape[1:], network, units=units, activation=activation, seed=seed
@@ -132,7 +140,8 @@ def train_grafted(
         if phase.layers is not None:
             learner = trained_part(model, phase.layers)
             parts = [
-                Part(features(model, part.images, phase.layers), part.labels) for part in parts
+                Part(features(model, part.images, phase.layers, folder), part.labels)
+                for part in parts
             ]
         fit.compile_model(learner, optimizer=settings.optimizer, learning_rate=rate)
         history += fit.fit(
