@@ -29,9 +29,11 @@ def main() -> None:
         strategy = settings.transfer.strategy
         source = networks.load(Path("models/source.keras")) if strategy.from_source else None
         elsewhere = settings.source_training.from_
-        shown = train.images[:64]
-        if source and elsewhere and (amiss := pretrained.features_warning(source, shown)):
-            warn(f"{elsewhere}: {amiss}")
+        folder = features.shared(Path.cwd())
+        if source and elsewhere:
+            look = pretrained.features_warning
+            if amiss := features.remembered(source, train.images[:64], folder, look):
+                warn(f"{elsewhere}: {amiss}")
         model, history = graft.train_grafted(
             train,
             valid,
@@ -45,7 +47,7 @@ def main() -> None:
             unfrozen_learning_rate=settings.transfer.unfrozen_learning_rate,
             seed=settings.seed,
             on_epoch=run.epoch,
-            folder=features.shared(Path.cwd()),
+            folder=folder,
         )
         trainable, total = networks.parameters(model)
         print(

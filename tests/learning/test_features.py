@@ -103,7 +103,7 @@ def test_what_acts_on_features_makes_them_anew(
     images = photographs()
     changed = images.copy()
     changed[-1, 0, 0, 0] += 1e-6
-    below = keras.Model(backbone.inputs, backbone.layers[-2].output)
+    below = keras.Model(backbone.inputs, backbone.layers[-1].input)
     heavier = networks.load(tmp_path / "source.keras")
     # Statistics of a normalisation do not train, and act all the same.
     statistics = heavier.get_weights()
@@ -207,6 +207,23 @@ def test_models_have_the_same_bytes_with_and_without_kept_features(
         bytes_.add((tmp_path / "transfer.keras").read_bytes())
         assert passes == images
     assert len(bytes_) == 1
+    assert len(files(folder)) == 2
+
+
+def test_a_look_at_the_first_images_is_taken_once(tmp_path: Path, passes: list[int]) -> None:
+    dead, folder = adopted(tmp_path), tmp_path / "features"
+    dead.set_weights([np.zeros_like(weight) for weight in dead.get_weights()])
+    for images in (photographs(), photographs(seed=1)):
+        said = kept.remembered(dead, images, folder, pretrained.features_warning)
+        assert "nearly constant" in str(said)
+        assert passes
+        passes.clear()
+        assert kept.remembered(dead, images, folder, pretrained.features_warning) == said
+        assert passes == []
+    for path in folder.iterdir():
+        path.write_text("{")
+    assert kept.remembered(dead, images, folder, pretrained.features_warning) == said
+    assert passes
     assert len(files(folder)) == 2
 
 

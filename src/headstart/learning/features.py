@@ -1,17 +1,18 @@
 """What frozen layers make of images, computed once and kept on disk for all that trains on top."""
 
 import hashlib
+import inspect
 import itertools
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.core import artefacts, runtime
+from headstart.core import artefacts, code, runtime
 from headstart.core.errors import warn
 
 if TYPE_CHECKING:
@@ -69,6 +70,25 @@ def features(below: "keras.Model", images: np.ndarray, folder: Path | None) -> n
     return artefacts.read_array(path)
 
 
+def remembered(
+    backbone: "keras.Model",
+    images: np.ndarray,
+    folder: Path,
+    finding: Callable[["keras.Model", np.ndarray], str | None],
+) -> str | None:
+    """Returns what `finding` says of a backbone and images, which it is asked once.
+
+    The answer lies beside the features, and is as old as what acts on them and its own code.
+    """
+    path = folder / f"{_key(backbone, images, _code_of(finding))}.json"
+    try:
+        said: str | None = json.loads(path.read_text(encoding="utf-8"))["said"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        said = finding(backbone, images)
+        artefacts.write_json(path, {"said": said})
+    return said
+
+
 def disk_use(root: Path) -> str | None:
     """Returns how much features take in the project at `root`, and what frees it, in words."""
     files = [path for path in shared(root).glob("*.npy") if path.is_file()]
@@ -94,8 +114,8 @@ def _computed(below: "keras.Model", images: np.ndarray) -> Iterator[np.ndarray]:
         yield np.asarray(below.predict_on_batch(filled))[: len(some)]
 
 
-def _key(below: "keras.Model", images: np.ndarray) -> str:
-    """Returns the hash of all that acts on the features' bytes."""
+def _key(below: "keras.Model", images: np.ndarray, acting: str = "") -> str:
+    """Returns the hash of all that acts on the features' bytes, and of `acting`."""
     import keras
     import tensorflow as tf
 
@@ -107,6 +127,7 @@ def _key(below: "keras.Model", images: np.ndarray) -> str:
         "instructions": runtime.kernels(runtime.AVX2 if capped else runtime.NATIVE),
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "batch": _BATCH,
+        "code": [_code_of(_computed), acting],
         # Size, preprocessing and cut are layers.
         "layers": below.get_config(),
     }
@@ -118,6 +139,11 @@ def _key(below: "keras.Model", images: np.ndarray) -> str:
         for start in range(0, len(rows), _BATCH):
             hashed.update(np.ascontiguousarray(rows[start : start + _BATCH]).data)
     return hashed.hexdigest()
+
+
+def _code_of(function: Callable[..., object]) -> str:
+    """Returns the hash of what the module of a function does."""
+    return code.hash_of(Path(inspect.getfile(function)).read_text(encoding="utf-8"))
 
 
 def _is_whole(path: Path, key: str) -> bool:
