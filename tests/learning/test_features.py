@@ -137,7 +137,7 @@ def _flip(path: Path, other: Path) -> None:
     path.write_bytes(content)
 
 
-SPOILED: dict[str, Callable[[Path, Path], None]] = {
+SPOILED: dict[str, Callable[[Path, Path], object]] = {
     "a bit": _flip,
     "the header": lambda path, _: path.write_bytes(b"\x93NUMPY\x02" + path.read_bytes()[7:]),
     "cut short": lambda path, _: path.write_bytes(path.read_bytes()[:-40]),
@@ -198,7 +198,7 @@ def test_models_have_the_same_bytes_with_and_without_kept_features(
 ) -> None:
     source, folder = adopted(tmp_path), tmp_path / "features"
     bytes_: set[bytes] = set()
-    expected = ([64] * 3, [64] * 3, [])
+    expected: list[list[int]] = [[64] * 3, [64] * 3, []]
     for place, images in zip((None, folder, folder), expected, strict=True):
         passes.clear()
         artefacts.write_model(
