@@ -242,6 +242,47 @@ def test_interval_that_holds_0_beside_a_decided_test_is_told() -> None:
     assert said in " ".join(answer.sentences(curves, decided, RULES))
 
 
+def test_interval_that_parts_from_a_test_that_does_not_decide_is_told() -> None:
+    curves = cells_table.curves(made())
+    areas = derived_table.area_rows(curves, RULES)
+    # The gain is large, its interval far above 0 and the margin.
+    for word, aside in (
+        (verdicts.CANNOT_TELL, "the interval, not corrected, leaves 0 out all the same"),
+        (verdicts.EQUIVALENT, "the interval reaches 0.5 points all the same: one-sided tests"),
+    ):
+        undecided = [dataclasses.replace(area, verdict=word) for area in areas]
+        assert aside in " ".join(answer.sentences(curves, undecided, RULES))
+        assert aside not in " ".join(answer.sentences(curves, areas, RULES))
+
+
+def test_answer_says_which_of_its_verdicts_hang_on_the_learning_rate() -> None:
+    curves = cells_table.curves(made() + made(training="steps=9"))
+    areas = derived_table.area_rows(curves, RULES)
+    same = answer.sentences(curves, areas, RULES, unsearched=areas)
+    assert "; without a search for learning rates 0 of these 4 are others." in same[0]
+    others = [
+        dataclasses.replace(area, verdict=verdicts.CANNOT_TELL) if area.range == "few" else area
+        for area in areas
+    ]
+    told_of = answer.sentences(curves, areas, RULES, unsearched=others)
+    assert "; without a search for learning rates 2 of these 4 are others." in told_of[0]
+    for before, after in zip(same[1:], told_of[1:], strict=True):
+        aside = "; hangs on the learning rate: without a search the seeds cannot tell)."
+        assert after.replace(aside, ").", 1) == before != after
+    assert "hangs" not in " ".join(answer.sentences(curves, areas, RULES))
+
+
+def test_answer_says_how_many_trainings_failed_where_the_arms_differ_in_it() -> None:
+    (line,) = told(made())
+    assert "failed" not in line
+    first, *rest = made()
+    assert (first.row.arm, first.row.labels) == ("baseline", 10)
+    first.finite[0] = False
+    (line,) = told([first, *rest])
+    assert line.count("failed") == 1
+    assert f"Of {2 * SEEDS} trainings each 1 of baseline and 0 of finetune failed" in line
+
+
 @pytest.mark.parametrize(
     ("saved", "text"),
     [
@@ -249,21 +290,21 @@ def test_interval_that_holds_0_beside_a_decided_test_is_told() -> None:
             Estimate(5.5, 3.1, 9.8, "estimate"),
             (
                 "saves labels: the baseline needs 55 labels in place of 10, "
-                "5.50 times as many (3.10 to 9.80)."
+                "5.50 times as many (interval 3.10 to 9.80)."
             ),
         ),
         (
             Estimate(1.2, 0.8, math.inf, "estimate"),
             (
                 "cannot be told: the baseline needs 12 labels in place of 10, "
-                "1.20 times as many (0.80 or more)."
+                "1.20 times as many (interval 0.80 or more)."
             ),
         ),
         (
             Estimate(0.5, 0, 0.9, "estimate"),
             (
                 "costs labels: the baseline needs 5 labels in place of 10, "
-                "0.50 times as many (0.90 or less)."
+                "0.50 times as many (interval 0.90 or less)."
             ),
         ),
         (
@@ -276,6 +317,13 @@ def test_interval_that_holds_0_beside_a_decided_test_is_told() -> None:
         (
             Estimate(1, 0, 0, "at most"),
             "It saves no labels: with 10 the baseline is as good already.",
+        ),
+        (
+            Estimate(1, 0, 2.5, "at most"),
+            (
+                "cannot be told: with 10 the baseline is as good already, and the interval allows "
+                "for 2.50 times as many."
+            ),
         ),
         (Estimate(math.nan, 0, math.inf, "undetermined"), "cannot be told on this grid."),
         (
@@ -621,7 +669,8 @@ def test_claims_are_judged_at_both_rates_and_say_what_hangs_on_them(
     claims.write(Path("docs/claims.md"), folder, STUDY.claims, RULES)
     text = Path("docs/claims.md").read_text()
     # The first claim, and both cases of the third.
-    assert "; 1 of 3 judgements hang on it" in text
+    assert "; 1 of 3 judgements hang on it: at the rates of no search 0 of these are not" in text
+    assert "in 0 of 2 cases; in 2 they do not, in 0 these seeds cannot tell, and in 0 an" in text
     assert "**Not supported at the rates chosen, supported without a search.**" in text
     (first,) = [line for line in text.splitlines() if line.startswith("| sandal_shirt | 1000 |")]
     assert first.split(" | ")[-3:-1] == ["not supported", "baseline better"]

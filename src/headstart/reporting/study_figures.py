@@ -31,6 +31,8 @@ def label_efficiency(summary: Rows) -> "Figure":
         for arm, own, look in _by_arm(rows):
             labels, mean, low, high = _columns(own, "labels", "mean", "low", "high")
             axes.plot(labels, mean, **look, label=arm)
+            # No accuracy lies beyond, where an interval of Student's may.
+            low, high = np.clip([low, high], 0, 1)
             axes.fill_between(labels, low, high, color=look["color"], alpha=0.15, lw=0)
         axes.set_ylabel("accuracy")
 

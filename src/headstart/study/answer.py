@@ -9,7 +9,7 @@ from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 from headstart.params.strategies import ARMS, BASELINE
 from headstart.reporting.study_tables import AreaRow, Setting
 from headstart.study import verdicts
-from headstart.study.cells_table import Curve, Curves, resampling, unfit
+from headstart.study.cells_table import Cells, Curve, Curves, resampling, unfit
 from headstart.study.curves import FEW, UNDETERMINED, Best, Estimate, best_of, ranges
 from headstart.study.derived_table import gains, lacks_steps
 from headstart.study.parameters import Statistics
@@ -36,16 +36,26 @@ _RANGES = {
 }
 
 
-def sentences(curves: Curves, areas: Sequence[AreaRow], settings: Statistics) -> list[str]:
+def sentences(
+    curves: Curves,
+    areas: Sequence[AreaRow],
+    settings: Statistics,
+    *,
+    unsearched: Sequence[AreaRow] = (),
+) -> list[str]:
     """Returns what transfer is worth: all in short, then a text a setting.
 
     With few labels, with many, and the labels that are saved. Each range speaks of the
     transferred arm with the largest mean gain there, and its interval knows that it was chosen.
-    Empty where no arm is transferred; nothing in short where there is one setting.
+    `unsearched` are the same areas at the rates of no search: a verdict that is another there
+    hangs on the rate, and says so. Empty where no arm is transferred; nothing in short where there
+    is one setting.
     """
     rows = {(row.setting, row.arm, row.range): row for row in areas}
+    before = {(row.setting, row.arm, row.range): row.verdict for row in unsearched}
     texts: list[str] = []
     judged: dict[str, list[str]] = {}
+    hanging = 0
     for setting, arms in curves.items():
         transfers = {arm: own for arm, own in arms.items() if ARMS[arm].from_source}
         if not transfers:
@@ -56,13 +66,16 @@ def sentences(curves: Curves, areas: Sequence[AreaRow], settings: Statistics) ->
             best = best_in(setting, name, transfers, base, settings)
             row = rows[setting, list(transfers)[best.place], name]
             judged.setdefault(name, []).append(row.verdict)
+            other = before.get((setting, row.arm, name), row.verdict)
+            hanging += other != row.verdict
+            budgets = ranges(base.labels)[name]
+            pair = {BASELINE: base, row.arm: transfers[row.arm]}
             if row.verdict == verdicts.INVALID:
-                budgets = ranges(base.labels)[name]
-                pair = {BASELINE: base, row.arm: transfers[row.arm]}
                 failed = [arm for arm in pair if unfit(pair[arm].among(budgets), settings)]
-                parts.append(_unfit_in_words(row, failed))
+                parts.append(_unfit_in_words(row, failed, other))
                 continue
-            parts.append(_range_in_words(row, best, len(transfers), settings))
+            parts.append(_range_in_words(row, best, len(transfers), settings, other))
+            parts += _failures_in_words({arm: pair[arm].among(budgets) for arm in pair})
             if row.from_labels == base.labels[0]:
                 short = lacks_steps(curves, setting, row.from_labels, settings)
                 parts.append(
@@ -71,16 +84,24 @@ def sentences(curves: Curves, areas: Sequence[AreaRow], settings: Statistics) ->
                     )
                 )
         texts.append(f"{place(setting)}: {' '.join(parts)}")
-    return [_in_short(judged), *texts] if len(texts) > 1 else texts
+    if len(texts) < 2:
+        return texts
+    return [_in_short(judged, hanging if unsearched else None), *texts]
 
 
-def _in_short(judged: Mapping[str, Sequence[str]]) -> str:
-    """Returns how often the best transfer got which verdict, by range."""
+def _in_short(judged: Mapping[str, Sequence[str]], hanging: int | None) -> str:
+    """Returns how often the best transfer got which verdict, by range.
+
+    And how many of the verdicts hang on the rate; None where no rate was searched.
+    """
     parts = []
     for name, own in judged.items():
         counts = [f"{_WORDS[word]} in {own.count(word)}" for word in _WORDS if word in own]
         counts[0] += f" of {len(own)} settings"
         parts.append(f"{_RANGES[name]} {', '.join(counts)}")
+    if hanging is not None:
+        count = sum(map(len, judged.values()))
+        parts.append(f"without a search for learning rates {hanging} of these {count} are others")
     return f"In short: {'; '.join(parts)}."
 
 
@@ -118,16 +139,39 @@ def _span(row: AreaRow) -> str:
     return f"With {few} labels" if few == many else f"With {few} to {many} labels"
 
 
-def _unfit_in_words(row: AreaRow, failed: Sequence[str]) -> str:
+def _unfit_in_words(row: AreaRow, failed: Sequence[str], before: str) -> str:
     who, have = " and ".join(failed), "have" if len(failed) > 1 else "has"
-    return f"{_span(row)} {_WORDS[row.verdict]}: {who} {have} not learned the task."
+    hangs = _hangs(row, before)
+    aside = f" ({hangs})" if hangs else ""
+    return f"{_span(row)} {_WORDS[row.verdict]}: {who} {have} not learned the task{aside}."
 
 
-def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics) -> str:
-    meaning = _MEANINGS[row.verdict].format(margin=f"{100 * settings.margin:g}")
+def _hangs(row: AreaRow, before: str) -> str:
+    """Returns what a verdict is at the rates of no search; empty where it is the same."""
+    if before == row.verdict:
+        return ""
+    return f"hangs on the learning rate: without a search {_WORDS[before]}"
+
+
+def _failures_in_words(cells: Mapping[str, Sequence[Cells]]) -> list[str]:
+    """Returns how many trainings failed, a sentence; none where all arms failed alike.
+
+    A gain then is one in failures too, of the kind whose p-value is to be trusted least.
+    """
+    counts = {arm: int(sum(own.degenerate.sum() for own in rows)) for arm, rows in cells.items()}
+    if len(set(counts.values())) == 1:
+        return []
+    trainings = sum(len(own.degenerate) for own in cells[BASELINE])
+    told = " and ".join(f"{count} of {arm}" for arm, count in counts.items())
+    return [f"Of {trainings} trainings each {told} failed, and the gain counts that."]
+
+
+def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics, before: str) -> str:
+    margin = f"{100 * settings.margin:g}"
+    meaning = _MEANINGS[row.verdict].format(margin=margin)
     decided = row.verdict in (TRANSFER_BETTER, BASELINE_BETTER)
     if decided and max(-row.gain_low, row.gain_high) < settings.margin:
-        meaning += f", by less than {100 * settings.margin:g} points"
+        meaning += f", by less than {margin} points"
     among = f", the best of {count}, chosen anew in every resample" if count > 1 else ""
     low, high = best.gain
     sure = (
@@ -136,13 +180,23 @@ def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics) 
         else f"{100 * settings.confidence:g} % interval {100 * low:+.2f} to {100 * high:+.2f}, "
         f"corrected p {row.p_adjusted:.2g}"
     )
-    unseen = ""
+    asides = []
     if row.verdict == verdicts.CANNOT_TELL and not math.isnan(row.detectable_gain):
-        unseen = f"; {100 * row.detectable_gain:.2f} points would show in 4 of 5 such studies"
+        asides.append(f"{100 * row.detectable_gain:.2f} points would show in 4 of 5 such studies")
     if decided and low <= 0 <= high:
-        unseen = "; the interval holds 0 all the same: the test decides"
+        asides.append("the interval holds 0 all the same: the test decides")
+    if not decided and (low > 0 or high < 0):
+        asides.append("the interval, not corrected, leaves 0 out all the same: the test decides")
+    # Of the two one-sided tests each interval would hold 1 - 2 alpha, and this one holds more.
+    beyond = {
+        verdicts.NO_WORSE: low <= -settings.margin,
+        verdicts.EQUIVALENT: low <= -settings.margin or high >= settings.margin,
+    }
+    if beyond.get(row.verdict, False):
+        asides.append(f"the interval reaches {margin} points all the same: one-sided tests decide")
+    aside = "".join(f"; {text}" for text in [*asides, _hangs(row, before)] if text)
     gain = f"{100 * row.gain:+.2f} points of accuracy"
-    return f"{_span(row)} {meaning}: {gain} ({sure}; {row.arm}{among}{unseen})."
+    return f"{_span(row)} {meaning}: {gain} ({sure}; {row.arm}{among}{aside})."
 
 
 def saved_in_words(saved: Estimate, own: int, *, verdict: str, lacks_steps: bool) -> str:
@@ -161,6 +215,11 @@ def saved_in_words(saved: Estimate, own: int, *, verdict: str, lacks_steps: bool
     saves = saves_labels(saved)
     if saves is False and saved.kind == "at most" and saved.value == 1:
         return f"It saves no labels: with {own} the baseline is as good already."
+    if saves is None and saved.kind == "at most" and saved.value == 1 <= saved.high < math.inf:
+        return (
+            f"Whether it saves labels cannot be told: with {own} the baseline is as good already, "
+            f"and the interval allows for {saved.high:.2f} times as many."
+        )
     opening = {
         (True, TRANSFER_BETTER): "It saves labels: the",
         (False, BASELINE_BETTER): "It costs labels: the",
@@ -170,7 +229,7 @@ def saved_in_words(saved: Estimate, own: int, *, verdict: str, lacks_steps: bool
     interval = interval_in_words(saved)
     return (
         f"{opening} baseline needs {bound}{saved.value * own:.0f} labels in place of {own}, "
-        f"{bound}{saved.value:.2f} times as many{f' ({interval})' if interval else ''}."
+        f"{bound}{saved.value:.2f} times as many{f' (interval {interval})' if interval else ''}."
     )
 
 

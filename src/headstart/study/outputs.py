@@ -54,7 +54,7 @@ def write(
     areas_before = derived_table.area_rows(curves_before, settings, chosen=0)
     areas = derived_table.area_rows(curves, settings)
     derived = derived_table.derived_rows(curves, settings)
-    told = answer.sentences(curves, areas, settings)
+    told = answer.sentences(curves, areas, settings, unsearched=areas_before)
     record = {
         "answer": told,
         **derived_table.record(summary, areas, derived),
