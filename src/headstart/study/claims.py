@@ -16,6 +16,7 @@ from headstart.study.parameters import Grid, Statistics
 
 SUPPORTED, NOT_SUPPORTED, UNDETERMINED = "supported", "not supported", "undetermined"
 NOT_JUDGED = "not judged"
+_JUDGEMENTS = (SUPPORTED, NOT_SUPPORTED, UNDETERMINED, NOT_JUDGED)
 # Half of the gap that the notebook saw between 0.50 and 0.99: a smaller one is another claim.
 _CLAIMED_GAIN = 0.245
 # "Vastly reduced": ten times fewer. "Much better": five points of accuracy.
@@ -75,6 +76,13 @@ def write(path: Path, folder: Path, grid: Grid, settings: Statistics) -> None:
     told = [Told(rates, cells, chosen) for chosen in each]
     gains = [one.gains(first, settings) for one in told]
     differences = [one.differences(kinds, settings) for one in told]
+    # What the judgements that hang on the rate are without a search.
+    hanging = [
+        before.judgement
+        for claim in (gains, differences)
+        for before, after in zip(claim[0], claim[-1], strict=True)
+        if before.judgement != after.judgement
+    ]
     page = render.text(
         "claims.md",
         tasks=list(dict.fromkeys(row.task for row in summary)),
@@ -93,12 +101,11 @@ def write(path: Path, folder: Path, grid: Grid, settings: Statistics) -> None:
         seconds=_seconds(),
         kinds=list(zip(kinds, *differences, strict=True)),
         kinds_answer=_kinds_answer(kinds, differences[-1]),
-        much_better=[case.judgement for case in differences[-1]].count(SUPPORTED),
-        hanging=sum(
-            before.judgement != after.judgement
-            for claim in (gains, differences)
-            for before, after in zip(claim[0], claim[-1], strict=True)
-        ),
+        kind_counts={
+            word: [case.judgement for case in differences[-1]].count(word) for word in _JUDGEMENTS
+        },
+        hanging=len(hanging),
+        untold=hanging.count(NOT_JUDGED),
         searched=len(each) > 1,
         overall=overall,
     )
@@ -279,7 +286,6 @@ def _kinds_answer(kinds: Sequence[Kinds], cases: Sequence[Case]) -> str:
             if kind.setting.shift == shift
         ]
         where = f"shifted by up to {shift}" if shift else "where images stay"
-        words = (SUPPORTED, NOT_SUPPORTED, UNDETERMINED, NOT_JUDGED)
-        counts = ", ".join(f"{word} in {own.count(word)}" for word in words)
+        counts = ", ".join(f"{word} in {own.count(word)}" for word in _JUDGEMENTS)
         answers.append(f"{overall(own)} {where} ({counts} of {len(own)} cases)")
     return "; ".join(answers) or f"{UNDETERMINED}: one kind of network only"
