@@ -21,7 +21,9 @@ from benchmarks import sittings
 from headstart.core import artefacts
 from headstart.judging import metrics, scores
 from headstart.params import reading
-from headstart.reporting import words
+from headstart.reporting import study_tables, words
+from headstart.reporting.study_tables import AreaRow, CellRow, RateRow
+from headstart.study import rates
 
 
 def result() -> str:
@@ -58,9 +60,39 @@ def result() -> str:
 
 
 def study() -> str:
-    """Returns the answers of metrics/study/grid/ as a Markdown list."""
-    record = artefacts.read_json(ROOT / "metrics/study/grid/study.json")
-    return "\n".join(f"- {sentence}" for sentence in record["answer"]) + "\n"
+    """Returns the answers of metrics/study/grid/, and what they rest on, as a Markdown list."""
+    folder = ROOT / "metrics/study/grid"
+    told = artefacts.read_json(folder / "study.json")["answer"]
+    cells = study_tables.read(folder / "cells.csv", CellRow)
+    rows = study_tables.read(folder / "rates.csv", RateRow)
+    hanging = rates.hanging(rows, study_tables.read(folder / "areas.csv", AreaRow))
+    verdicts = [own for arms in hanging.values() for arm in arms.values() for own in arm.values()]
+    labels = sorted({row.labels for row in rows})
+    notebook = [
+        row
+        for row in rows
+        if (row.arm, row.training, row.labels) == ("frozen", "epochs=5", labels[-1])
+    ]
+    before, after = sorted(notebook, key=lambda row: row.chosen)
+    chosen = sum(row.chosen for row in cells)
+    own_arm = (
+        f"The notebook's own arm (frozen layers, 5 epochs, all {labels[-1]} labels): "
+        f"{after.verdict}, {100 * after.gain:+.2f} points of accuracy (95 % interval "
+        f"{100 * after.gain_low:+.2f} to {100 * after.gain_high:+.2f}, corrected p "
+        f"{after.p_adjusted:.2g}); without a search for learning rates {before.verdict}, "
+        f"{100 * before.gain:+.2f} points."
+    )
+    hangs = (
+        f"What hangs on the learning rate: {sum(own.hangs for own in verdicts)} of all "
+        f"{len(verdicts)} verdicts are others without a search."
+    )
+    rests_on = (
+        f"What it rests on: {rows[0].seeds} paired seeds a point, {len(labels)} label "
+        f"budgets, {len({row.arm for row in rows})} arms and "
+        f"{len({row.training for row in rows})} training budgets; {chosen} trainings at the "
+        f"rates chosen, {len(cells) - chosen} more at those of no search, and the searches."
+    )
+    return "".join(f"- {sentence}\n" for sentence in [*told, own_arm, hangs, rests_on])
 
 
 def runs() -> str:
