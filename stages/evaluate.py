@@ -47,10 +47,12 @@ def main() -> None:
         rules = settings.evaluate
         judged = verdict.judge(answers, scored, arms=settings.arms, rules=rules, classes=classes)
         labels = {task: PREPARED / task / "train_labels.npy" for task in TASKS}
+        images = {task: len(artefacts.read_array(path)) for task, path in labels.items()}
+        calls = {name: flops.calls(model) for name, model in models.items()}
         spent = cost.costs(
             settings,
-            images={task: len(artefacts.read_array(path)) for task, path in labels.items()},
-            calls={name: flops.calls(model) for name, model in models.items()},
+            images=images,
+            calls=calls,
             parameters={name: networks.parameters(model) for name, model in models.items()},
         )
         record = metrics.Record(comparison=judged.comparison, **scored, cost=spent)
@@ -61,6 +63,7 @@ def main() -> None:
             test_images={name: len(tests[name].labels) for name in scored},
             confidence=rules.confidence,
             warnings=judged.warnings,
+            per_image=cost.per_image(settings, images=images, calls=calls),
         )
 
         files = artefacts.read_json(FILES)["files"]

@@ -209,5 +209,6 @@ def test_networks_are_listed_with_what_they_take_and_weigh(
     for name in fields.APPLICATIONS:
         assert name in said
     assert "27,820,128" in said
+    assert "8.91" in said
     with pytest.raises(UserError, match=r"there is no network VGG16; there are MobileNetV2_0.35"):
         published.fetch("VGG16", Path(os.devnull), input_size="auto")

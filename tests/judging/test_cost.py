@@ -7,7 +7,7 @@ from projects import ROOT
 
 from headstart.core.errors import UserError
 from headstart.judging import cost
-from headstart.judging.metrics import Costs
+from headstart.judging.metrics import Costs, PerImage
 from headstart.learning.calls import Call
 from headstart.params import reading
 from headstart.params.strategies import ALL_LAYERS, HEAD_ALONE, STRATEGIES, Phase
@@ -73,6 +73,14 @@ def test_steps_are_batches_whatever_the_images() -> None:
 def test_layers_from_elsewhere_that_cannot_be_counted_are_told() -> None:
     assert work((5, ALL_LAYERS)).counted
     assert not work((5, ALL_LAYERS), calls=(Call(0, -1, None), Call(1, 0, 100))).counted
+
+
+def test_one_image_costs_a_forward_pass_and_what_trains_last_a_step() -> None:
+    assert work((5, ALL_LAYERS)).per_image == PerImage(BELOW_HEAD + HEAD, STEP)
+    assert work((5, HEAD_ALONE)).per_image == PerImage(BELOW_HEAD + HEAD, 2 * HEAD)
+    assert work((2, HEAD_ALONE), (3, ALL_LAYERS)).per_image.step == STEP
+    unknown = work((5, ALL_LAYERS), calls=(Call(0, -1, None), Call(1, 0, 100)))
+    assert unknown.per_image == PerImage(None, None)
 
 
 @pytest.mark.parametrize(

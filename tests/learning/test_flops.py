@@ -16,8 +16,10 @@ from typing import Any
 import keras
 import pytest
 import tensorflow as tf
+from keras.src.applications.convnext import LayerScale
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from headstart.data import weights
 from headstart.judging.cost import Work
 from headstart.learning import flops, networks
 from headstart.params.networks import Cnn, Mlp
@@ -60,7 +62,7 @@ def pruned(graph: tf.Graph, outputs: list[Any]) -> tf.Graph:
     return needed
 
 
-def each(graph: tf.Graph, within: str = "") -> Iterator[tuple[str, int]]:
+def each(graph: tf.Graph, within: str = "") -> Iterator[tuple[str, float]]:
     """Yields the multiply-adds of each kernel in `graph`, with its kind and where it is called."""
     functions = {
         function.signature.name: function for function in graph.as_graph_def().library.function
@@ -90,6 +92,9 @@ def each(graph: tf.Graph, within: str = "") -> Iterator[tuple[str, int]]:
                 terms = given[2].num_elements() * given[1][:2].num_elements()
             case "DepthwiseConv2dNativeBackpropFilter":
                 terms = given[2].num_elements() * node.outputs[0].shape[:2].num_elements()
+            # Its products alone: what sums them up over the images is in no other kernel's count.
+            case "Mul" if "layer_scale" in node.name:
+                terms = made[0] / 2
             case _:
                 continue
         yield within + node.type, terms
@@ -167,6 +172,22 @@ def test_parameters_forward_pass_and_training_step_are_what_tensorflow_counts(
     shares = [profiled(graph) / own - 1 for graph, own in zip(graphs, counted, strict=True)]
     assert 0 < shares[0] < forward_share
     assert 0 < shares[1] < step_share
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "MobileNetV2_0.35" else pytest.mark.slow)
+        for name in weights.NETWORKS
+    ],
+)
+def test_operations_of_published_networks_stand_in_their_table(name: str) -> None:
+    network = weights.NETWORKS[name]
+    make = getattr(keras.applications, network.application)
+    shape = (network.sizes[-1], network.sizes[-1], 3)
+    model = make(weights=None, include_top=False, input_shape=shape, **network.options)
+    assert forward(model) == network.flops
+    assert networks.parameters(model)[1] == network.parameters
 
 
 def test_training_step_of_the_notebooks_network_takes_1181100_operations_an_image() -> None:
@@ -253,6 +274,13 @@ def trained_scale_below_the_first_kernel() -> keras.Model:
     return flat(inputs, keras.layers.Conv2D(5, 3)(keras.layers.BatchNormalization()(inputs)))
 
 
+def scaled() -> keras.Model:
+    inputs = image()
+    first = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    first = LayerScale(1e-6, 4, name="layer_scale")(first)
+    return flat(inputs, keras.layers.Conv2D(5, 3)(first))
+
+
 def rows() -> keras.Model:
     inputs = image()
     lines = keras.layers.Reshape((12, 48))(inputs)
@@ -285,6 +313,7 @@ def volumes() -> keras.Model:
         transposed,
         normalised_pixels,
         trained_scale_below_the_first_kernel,
+        scaled,
         rows,
         two_outputs,
         volumes,

@@ -35,6 +35,8 @@ class PublishedNetwork:
         md5, sha256: The sum that Keras holds; where it holds none, both are None.
         licence: Of the weights.
         parameters: All weights without the head, batch statistics counted.
+        flops: Floating-point operations of a forward pass without the head, for one image of the
+            usual size, as `headstart.learning.flops` counts them.
         preprocessing: How Keras' own `preprocess_input` brings images in 0 to 255 to its input;
             `raw` where the network does it inside.
         sizes: Sides in pixels of the images that it was trained on, the usual one last.
@@ -46,6 +48,7 @@ class PublishedNetwork:
     file: str
     licence: str
     parameters: int
+    flops: int
     preprocessing: str
     md5: str | None = None
     sha256: str | None = None
@@ -81,7 +84,7 @@ class PublishedNetwork:
         )
 
 
-def _mobilenet_v2(alpha: float, parameters: int) -> PublishedNetwork:
+def _mobilenet_v2(alpha: float, parameters: int, flops: int) -> PublishedNetwork:
     return PublishedNetwork(
         "MobileNetV2" if alpha == 1.0 else f"MobileNetV2_{alpha}",
         "MobileNetV2",
@@ -89,6 +92,7 @@ def _mobilenet_v2(alpha: float, parameters: int) -> PublishedNetwork:
         f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{{size}}_no_top.h5",
         "Apache-2.0",
         parameters,
+        flops,
         "tf",
         sizes=(96, 128, 160, 192, 224),
         options={"alpha": alpha},
@@ -98,12 +102,12 @@ def _mobilenet_v2(alpha: float, parameters: int) -> PublishedNetwork:
 NETWORKS: dict[str, PublishedNetwork] = {
     network.name: network
     for network in (
-        _mobilenet_v2(0.35, 410_208),
-        _mobilenet_v2(0.5, 706_224),
-        _mobilenet_v2(0.75, 1_382_064),
-        _mobilenet_v2(1.0, 2_257_984),
-        _mobilenet_v2(1.3, 3_766_048),
-        _mobilenet_v2(1.4, 4_363_712),
+        _mobilenet_v2(0.35, 410_208, 116_011_616),
+        _mobilenet_v2(0.5, 706_224, 191_703_680),
+        _mobilenet_v2(0.75, 1_382_064, 415_579_584),
+        _mobilenet_v2(1.0, 2_257_984, 598_988_544),
+        _mobilenet_v2(1.3, 3_766_048, 1_015_421_120),
+        _mobilenet_v2(1.4, 4_363_712, 1_160_807_648),
         PublishedNetwork(
             "MobileNetV3Small",
             "MobileNetV3Small",
@@ -111,6 +115,7 @@ NETWORKS: dict[str, PublishedNetwork] = {
             "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
             "Apache-2.0",
             939_120,
+            109_793_152,
             "raw",
             md5="d3e8ec802a04aa4fc771ee12a9a9b836",
         ),
@@ -121,6 +126,7 @@ NETWORKS: dict[str, PublishedNetwork] = {
             "efficientnetb0_notop.h5",
             "Apache-2.0",
             4_049_571,
+            769_069_504,
             "raw",
             md5="50bc09e76180e00e4465e1a485ddc09d",
         ),
@@ -131,6 +137,7 @@ NETWORKS: dict[str, PublishedNetwork] = {
             "efficientnetv2-b0_notop.h5",
             "Apache-2.0",
             5_919_312,
+            1_433_612_352,
             "raw",
             md5="893217f2bb855e2983157299931e43ff",
         ),
@@ -141,6 +148,7 @@ NETWORKS: dict[str, PublishedNetwork] = {
             "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
             "MIT",
             23_587_712,
+            7_711_850_496,
             "caffe",
             md5="4d473c1dd8becc155b73f8504c6f6626",
         ),
@@ -151,6 +159,7 @@ NETWORKS: dict[str, PublishedNetwork] = {
             "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
             "BSD-3-Clause",
             23_564_800,
+            6_960_414_720,
             "tf",
             md5="fac2f116257151a9d068a22e544a4917",
         ),
@@ -161,6 +170,7 @@ NETWORKS: dict[str, PublishedNetwork] = {
             "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
             "BSD-3-Clause",
             7_037_504,
+            5_666_275_328,
             "torch",
             md5="30ee3e1110167f948a6b9946edeeb738",
         ),
@@ -171,6 +181,7 @@ NETWORKS: dict[str, PublishedNetwork] = {
             "convnext_tiny_notop.h5",
             "MIT",
             27_820_128,
+            8_911_671_552,
             "raw",
             sha256="d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
         ),

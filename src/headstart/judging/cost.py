@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from headstart.judging.metrics import Cost, Costs, TransferCost
+from headstart.judging.metrics import Cost, Costs, PerImage, TransferCost
 from headstart.learning.calls import Call
 from headstart.params.sections import Params
 from headstart.params.strategies import ARMS, BASELINE, Phase
@@ -41,16 +41,22 @@ class Work:
     @property
     def flops(self) -> int:
         """Operations as headstart runs it: what leaves frozen layers is computed once an image."""
-        return sum(
-            seen * trained + self.images * frozen for seen, trained, frozen in self._passes()
-        )
+        return sum(seen * trained + self.images * frozen for seen, trained, frozen in self.passes())
 
     @property
     def flops_as_notebook(self) -> int:
         """Operations as the notebook runs it: frozen layers computed anew in every epoch."""
-        return sum(seen * (trained + frozen) for seen, trained, frozen in self._passes())
+        return sum(seen * (trained + frozen) for seen, trained, frozen in self.passes())
 
-    def _passes(self) -> Iterator[tuple[int, int, int]]:
+    @property
+    def per_image(self) -> PerImage:
+        """Operations of a forward pass, and of a training step in the last phase, for one image."""
+        if not self.counted:
+            return PerImage(None, None)
+        *_, (_, trained, _) = self.passes()
+        return PerImage(sum(call.flops or 0 for call in self.calls), trained)
+
+    def passes(self) -> Iterator[tuple[int, int, int]]:
         """Yields each phase's images with repetitions, and the operations of its two parts.
 
         A layer costs its forward pass; once more for the gradient of its weights, where they
@@ -116,6 +122,16 @@ def costs(
         ),
         source=source,
     )
+
+
+def per_image(settings: Params, *, calls: Calls, images: Mapping[str, int]) -> dict[str, PerImage]:
+    """Returns the operations of one image by model; of a source from elsewhere no step's."""
+    counted = {
+        name: work.per_image for name, work in works(settings, calls=calls, images=images).items()
+    }
+    forward = [call.flops for call in calls["source"]]
+    whole = None if None in forward else sum(flops or 0 for flops in forward)
+    return {"source": PerImage(whole, None)} | counted
 
 
 def _spent(work: Work, trainable: int, total: int) -> Cost:

@@ -1,7 +1,7 @@
 """What `metrics/metrics.json` holds, as frozen values: docs/metrics.md says what each one means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -98,12 +98,23 @@ class Record(_Part):
 
 
 @dataclass(frozen=True)
+class PerImage:
+    """Floating-point operations of one image: forward, and in a training step; None: unknown.
+
+    What leaves frozen layers is computed once an image, and no part of a step.
+    """
+
+    forward: int | None
+    step: int | None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A run's record, and what is told beside it.
 
     `reason` is the prose behind the verdict, `unfair` the differences between the arms, a line
-    each, `warnings` what else a reader has to know, and `test_images` how many by model, without
-    those whose number is unknown.
+    each, `warnings` what else a reader has to know, `test_images` how many by model, without
+    those whose number is unknown, and `per_image` operations by model, where the models are there.
     """
 
     record: Record
@@ -112,6 +123,7 @@ class Outcome:
     test_images: Mapping[str, int]
     confidence: float
     warnings: Sequence[str] = ()
+    per_image: Mapping[str, PerImage] = field(default_factory=dict)
 
 
 def write(path: Path, record: Record) -> None:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import keras
+from keras.src.applications.convnext import LayerScale, StochasticDepth
 
 from headstart.learning.calls import Call
 
@@ -12,7 +13,8 @@ from headstart.learning.calls import Call
 def calls(model: keras.Model) -> tuple[Call, ...]:
     """Returns the uses of layers in one forward pass of `model`, in order.
 
-    Counts the multiply-adds of dense and convolutional kernels, whatever the graph: branches,
+    Counts the multiply-adds of dense and convolutional kernels, and the products of ConvNeXt's
+    LayerScale, which has weights of its own and nothing beside, whatever the graph: branches,
     nested models, a layer used several times. Biases, activations, normalisation, pooling and
     what else goes over its input once are left out, as is usual (tests/learning/test_flops.py
     says what they come to). What is neither has operations of None: attention, recurrent layers,
@@ -53,8 +55,6 @@ _CHEAP_MODULES = tuple(
         "layers.preprocessing.rescaling",
         "layers.regularization",
         "layers.reshaping",
-        # Its layers are LayerScale and StochasticDepth.
-        "applications.convnext",
     )
 )
 _CONTRACTING = (keras.layers.Dot, keras.layers.SpectralNormalization)
@@ -128,6 +128,10 @@ def _flops(
         return ()
     if f"{kind.__module__}.".startswith(_CHEAP_MODULES) and kind not in _CONTRACTING:
         return ()
+    if kind is StochasticDepth:
+        return ()
+    if kind is LayerScale:
+        return (None if None in outputs[0].shape[1:] else math.prod(outputs[0].shape[1:]),)
     counted = kind in _OF_OUTPUTS or kind in _OF_INPUTS or kind in _SEPARABLE
     # Low-rank updates and quantised kernels have weights of their own.
     if not counted or not {weight.name for weight in operation.weights} <= _KERNELS:

@@ -44,7 +44,7 @@ def table() -> None:
 
     shown = Table(box=None, padding=(0, 2, 0, 0))
     shown.add_column("keras:NAME", no_wrap=True)
-    for column in ("parameters", "MB", "pixels"):
+    for column in ("parameters", "MB", "pixels", "GFLOPs"):
         shown.add_column(column, justify="right")
     for column in ("takes", "licence", "sum"):
         shown.add_column(column)
@@ -55,6 +55,7 @@ def table() -> None:
             f"{network.parameters:,}",
             str(network.megabytes),
             " to ".join(map(str, sorted(sizes))),
+            f"{network.flops / 1e9:.2f}",
             network.preprocessing,
             network.licence,
             ", ".join(name.upper() for name in network.published().sums) or "none",

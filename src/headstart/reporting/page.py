@@ -40,7 +40,7 @@ def page(
         warnings=outcome.warnings,
         models=list(outcome.record.scores),
         scores=words.score_rows(outcome),
-        cost=words.cost_rows(outcome.record),
+        cost=[*words.cost_rows(outcome.record), *words.image_rows(outcome)],
         pictures=pictures,
         parameters=[
             (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

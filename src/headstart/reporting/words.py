@@ -79,6 +79,18 @@ def cost_rows(record: Record) -> list[Row]:
     ]
 
 
+def image_rows(outcome: Outcome) -> list[Row]:
+    """Returns what one image costs each model, as text; nothing where that is not known here."""
+    return [
+        (label, {model: large(getattr(own, key)) for model, own in outcome.per_image.items()})
+        for label, key in (
+            ("FLOPs of one image, forward", "forward"),
+            ("  a training step", "step"),
+        )
+        if outcome.per_image
+    ]
+
+
 def differences(outcome: Outcome) -> list[str]:
     """Returns what makes the comparison unfair, a line each; none means that it is fair."""
     if outcome.record.comparison.fair or outcome.unfair:
