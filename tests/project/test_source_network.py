@@ -15,6 +15,7 @@ from headstart.core.errors import UserError
 from headstart.data import verify, weights
 from headstart.params import reading
 from headstart.project import check
+from headstart.project.report import Report
 
 L = keras.layers
 NAME = "MobileNetV2_0.35"
@@ -108,7 +109,7 @@ def test_what_a_network_tells_is_chosen_by_init_and_a_contradiction_is_told_by_c
     assert settings.source_training.preprocessing == "tf"
     assert settings.dataset.image_size == (96, 96)
 
-    def check_with(**values: str) -> check.Report:
+    def check_with(**values: str) -> Report:
         edit_params(
             project.root / "params.yaml", {k.replace("__", "."): v for k, v in values.items()}
         )

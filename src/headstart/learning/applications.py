@@ -12,13 +12,15 @@ from headstart.core.errors import UserError
 from headstart.data.weights import PublishedNetwork
 
 
-def build(network: PublishedNetwork, weights: Path, *, size: tuple[int, int]) -> keras.Model:
+def build(network: PublishedNetwork, weights: Path | None, *, size: tuple[int, int]) -> keras.Model:
     """Returns `network` without its head for images of `size` (height, width) and three channels.
+
+    Without `weights` it is untrained: good for what it costs, and of other answers.
 
     Raises:
         UserError: The file `weights` is missing, or holds no weights of this network.
     """
-    if not weights.is_file():
+    if weights is not None and not weights.is_file():
         raise UserError(f"{weights}: there is no such file; `dvc repro download` brings it")
     make = getattr(keras.applications, network.application)
     try:
@@ -29,7 +31,7 @@ def build(network: PublishedNetwork, weights: Path, *, size: tuple[int, int]) ->
                 include_top=False,
                 # Not the file's path: EfficientNet scales its input a second time under this name
                 # alone, as its weights need it.
-                weights="imagenet",
+                weights=weights and "imagenet",
                 input_shape=(*size, 3),
                 **network.options,
             )
@@ -46,7 +48,7 @@ def build(network: PublishedNetwork, weights: Path, *, size: tuple[int, int]) ->
 
 
 @contextlib.contextmanager
-def _given(weights: Path) -> Iterator[None]:
+def _given(weights: Path | None) -> Iterator[None]:
     """Lets Keras find `weights` where it would look for its own download.
 
     Its `get_file` goes to the web whenever a file is missing or of another hash than it knows.

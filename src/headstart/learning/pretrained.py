@@ -56,7 +56,7 @@ def adopt(
     input_range: tuple[float, float] = (0.0, 1.0),
     input_size: tuple[int, int] | str = "auto",
     preprocessing: str | tuple[float, float] = "auto",
-    weights: Path = FOLDER,
+    weights: Path | None = FOLDER,
 ) -> Adopted:
     """Returns the network `source` up to `layer` as a backbone for our images.
 
@@ -75,7 +75,8 @@ def adopt(
             open and unknown, our own, enlarged to `SMALLEST_SIDE` where they are less.
         preprocessing: tf, torch, caffe or raw as in Keras, or a range; "auto": that of
             `keras:NAME`, else `input_range`.
-        weights: The folder with the file of `keras:NAME`.
+        weights: The folder with the file of `keras:NAME`; None builds it untrained, good for what
+            it costs and for nothing else.
 
     Raises:
         UserError: The file is no Keras model with one image input, has no such layer, or is too
@@ -85,7 +86,7 @@ def adopt(
     if network:
         sides = network.sizes[-1:] * 2
         size = (sides[0], sides[1]) if isinstance(input_size, str) else input_size
-        file = weights / network.published(input_size).name
+        file = weights and weights / network.published(input_size).name
         model, takes = applications.build(network, file, size=size), network.preprocessing
     else:
         described = model_file.describe(Path(source))
@@ -114,9 +115,16 @@ def adopt(
 
 
 def adopt_as(
-    settings: SourceTrainingSettings, *, root: Path, image_shape: tuple[int, ...]
+    settings: SourceTrainingSettings,
+    *,
+    root: Path,
+    image_shape: tuple[int, ...],
+    untrained: bool = False,
 ) -> Adopted:
-    """Returns what `source_training` of the project at `root` asks for, as `adopt` does."""
+    """Returns what `source_training` of the project at `root` asks for, as `adopt` does.
+
+    With `untrained` the weights of `keras:NAME` need not be there.
+    """
     source = str(settings.from_)
     return adopt(
         source if named(source) else root / source,
@@ -125,7 +133,7 @@ def adopt_as(
         input_range=settings.input_range,
         input_size=settings.input_size,
         preprocessing=settings.preprocessing,
-        weights=root / FOLDER,
+        weights=None if untrained else root / FOLDER,
     )
 
 

@@ -4,58 +4,26 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
 from headstart.data import catalogue, digits, own, selection, tasks
-from headstart.judging import cost, power
+from headstart.judging import power
 from headstart.learning import features
-from headstart.learning.calls import in_sequence
-from headstart.params import networks, reading, sections
-from headstart.project import source_network
+from headstart.params import reading, sections
+from headstart.project import source_network, trainings
+from headstart.project.report import Report
 
-Given = ParamSpec("Given")
-Made = TypeVar("Made")
-
-# Measured on two cores: to start a stage with TensorFlow, an update, and a forward-backward's
-# arithmetic. The sum tells minutes from hours, not more.
-_STAGE_SECONDS = 6.0
-_UPDATE_SECONDS = 0.0007
-_FLOPS_A_SECOND = 2e10
-_STAGES_WITH_TENSORFLOW = 4
 # Images of one's own that a network from elsewhere is tried on.
 _SHOWN_TO_NETWORK = 32
 # Of the better model, for what can be seen of a difference: nobody knows it yet.
 _ACCURACIES = (0.99, 0.9, 0.7)
-
-
-@dataclass
-class Report:
-    """What there is to say: facts, warnings, and what stops a run; and the shape of an image."""
-
-    lines: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    shape: tuple[int, ...] = ()
-
-    def attempt(
-        self, function: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs
-    ) -> Made | None:
-        """Returns what `function` does; what it refuses becomes a problem and None."""
-        try:
-            with located("params.yaml: "):
-                return function(*arguments, **options)
-        except UserError as error:
-            self.problems.append(str(error))
-        except OSError as error:
-            self.problems.append(f"{error.filename or ''}: {error.strerror or error}")
-        return None
 
 
 def check(root: Path) -> Report:
@@ -93,10 +61,21 @@ def check(root: Path) -> Report:
             warned = report.attempt(tasks.check_classes, Part(cut, cut), task, where=where)
             report.warnings += warned or []
     _test_images(images["target", "test"], settings.evaluate, report)
-    _images_and_network(settings, report, data=data, root=root)
-    source, target = (len(task.names) for task in both)
-    classes = {"source": source, "baseline": target, "transfer": target}
-    _trainings(settings, report, shape=data.shape, images=images, classes=classes, root=root)
+    shown, decoding = _decoded(settings, report, data=data, root=root)
+    _source_network(settings, report, data=data, root=root)
+    _budgets(settings, report)
+    _disk(report, pixels=math.prod(data.shape), images=sum(images.values()), root=root)
+    task_names = zip(("source", "target"), both, strict=True)
+    trainings.tell(
+        settings,
+        report,
+        shape=data.shape,
+        images=images,
+        classes={role: len(task.names) for role, task in task_names},
+        shown=shown,
+        decoding=decoding,
+        root=root,
+    )
     if disk_use := features.disk_use(root):
         report.lines.append(disk_use)
     return report
@@ -204,21 +183,27 @@ def _test_images(images: int, rules: sections.Evaluate, report: Report) -> None:
         )
 
 
-def _images_and_network(
+def _decoded(
     settings: sections.Params, report: Report, *, data: _Data, root: Path
-) -> None:
-    """Decodes all photographs, looks into a network from elsewhere and shows it some of them."""
-    first: list[np.ndarray] = []
+) -> tuple[list[np.ndarray], float]:
+    """Decodes all photographs; returns some of them, and the seconds that it took."""
+    shown: list[np.ndarray] = []
 
     def decode(path: Path) -> None:
         # Spread over all, since they are ordered by file and class.
         every = max(sum(map(len, data.labels.values())) // _SHOWN_TO_NETWORK, 1)
         for number, image in enumerate(own.decoded(path, shape=data.shape)):
-            if number % every == 0 and len(first) < _SHOWN_TO_NETWORK:
-                first.append(image)
+            if number % every == 0 and len(shown) < _SHOWN_TO_NETWORK:
+                shown.append(image)
 
+    began = time.perf_counter()
     if settings.dataset.path is not None:
         report.attempt(decode, root / settings.dataset.path)
+    return shown, time.perf_counter() - began
+
+
+def _source_network(settings: sections.Params, report: Report, *, data: _Data, root: Path) -> None:
+    """Tells what a network from elsewhere is like, as far as its name or file says."""
     chosen = settings.source_training
     if chosen.from_ is None:
         return
@@ -229,78 +214,22 @@ def _images_and_network(
     report.warnings += told[1]
     if not source_network.weights_are_there(chosen, root):
         report.lines.append(f"{chosen.from_} is not there yet: `download` fetches it")
-        return
-    if "keras" not in sys.modules:
-        from headstart.core import runtime
-
-        runtime.fix(settings.seed)
-    from headstart.learning import pretrained
-
-    adopted = report.attempt(pretrained.adopt_as, chosen, root=root, image_shape=data.shape)
-    if adopted and first:
-        pixels = np.stack(first).astype(np.float32) / 255
-        if amiss := pretrained.features_warning(adopted.backbone, pixels):
-            report.warnings.append(f"{chosen.from_}: {amiss}")
 
 
-def _trainings(
-    settings: sections.Params,
-    report: Report,
-    *,
-    shape: tuple[int, ...],
-    images: Mapping[tuple[str, str], int],
-    classes: Mapping[str, int],
-    root: Path,
-) -> None:
-    adopted = settings.source_training.from_
-    layers: dict[str, list[networks.Layer]] = {"source": [], "baseline": [], "transfer": []}
-    for name in ["baseline"] if adopted else layers:
-        units = networks.output_units(classes[name])
-        built = report.attempt(networks.layers, settings.network, shape, units=units)
-        if built is None:
-            return
-        layers[name] = [layer for layer in built if layer.parameters]
-    works = report.attempt(
-        cost.works,
-        settings,
-        calls={name: in_sequence(own) for name, own in layers.items()},
-        images={role: images[role, "train"] for role in ("source", "target")},
-    )
-    if works is None:
-        return
-    for name in filter(works.__contains__, layers):
-        work = works[name]
-        how = f"; {settings.transfer.strategy.words}" if name == "transfer" else ""
-        if not layers[name]:
-            report.lines.append(f"{name}: {work.updates:,} updates on top of {adopted}{how}")
-            continue
-        _, trained = work.phases[-1].parts(layers[name])
-        report.lines.append(
-            f"{name}: {sum(layer.parameters for layer in trained):,} trainable of "
-            f"{sum(layer.parameters for layer in layers[name]):,} parameters, "
-            f"{work.updates:,} updates{how}"
-        )
-    seconds = _STAGES_WITH_TENSORFLOW * _STAGE_SECONDS + sum(
-        w.updates * _UPDATE_SECONDS + w.flops / _FLOPS_A_SECOND for w in works.values()
-    )
+def _budgets(settings: sections.Params, report: Report) -> None:
     baseline, transfer = settings.arms
     if unfair := [key for key in baseline if baseline[key] != transfer[key]]:
         report.warnings.append(
             f"not a fair comparison: {', '.join(unfair)} differ between the arms"
         )
-    needed = 4 * math.prod(shape) * sum(images.values()) / 1e6
-    report.lines.append(f"expected: about {_duration(seconds)} on two cores, {needed:,.0f} MB")
-    free = shutil.disk_usage(root).free / 1e6
+
+
+def _disk(report: Report, *, pixels: int, images: int, root: Path) -> None:
+    needed, free = 4 * pixels * images / 1e6, shutil.disk_usage(root).free / 1e6
+    report.lines.append(f"prepared images take {needed:,.0f} MB on disk, and as much in the cache")
     # The prepared arrays and DVC's copy of them.
     if free < 2 * needed:
         report.problems.append(
             f"{root.resolve()}: {free:,.0f} MB are free, up to {2 * needed:,.0f} MB are needed; "
             "free some disk space"
         )
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
