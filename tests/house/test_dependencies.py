@@ -18,7 +18,9 @@ SCRIPTS = {stage: f"stages/{stage}.py" for stage in STAGES} | dict.fromkeys(
 )
 
 # Only these import TensorFlow, so that everything else starts in a moment.
-WITH_TENSORFLOW = ("core/runtime.py", "learning/", "study/subspace.py", "transfer/")
+WITH_TENSORFLOW = (
+    "core/runtime.py", "learning/", "project/measuring.py", "study/subspace.py", "transfer/",
+)  # fmt: skip
 
 
 def floor(path: str) -> str:
