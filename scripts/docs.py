@@ -20,6 +20,7 @@ import tour
 from benchmarks import sittings
 from headstart.core import artefacts
 from headstart.judging import metrics, scores
+from headstart.judging.compared import compared
 from headstart.params import reading
 from headstart.reporting import study_tables, words
 from headstart.reporting.study_tables import AreaRow, CellRow, RateRow
@@ -29,7 +30,8 @@ from headstart.study import rates
 def result() -> str:
     """Returns the table and the verdict of metrics/metrics.json as Markdown."""
     record = metrics.read(ROOT / "metrics/metrics.json")
-    confidence = reading.load(ROOT / "params.yaml").evaluate.confidence
+    settings = reading.load(ROOT / "params.yaml")
+    confidence = settings.evaluate.confidence
     images = len(artefacts.read_table(ROOT / "metrics/predictions.csv"))
     arms = record.baseline, record.transfer
     costs = record.cost.baseline, record.cost.transfer
@@ -54,8 +56,9 @@ def result() -> str:
     ]
     lines = ["| | baseline, from scratch | frozen transfer |", "| --- | --- | --- |"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
-    gain = words.gain_sentence(record.comparison, confidence=confidence)
-    verdict = words.verdict_sentence(record.comparison)
+    arms_in_words = compared(settings)
+    gain = words.gain_sentence(record.comparison, arms_in_words, confidence=confidence)
+    verdict = words.verdict_sentence(record.comparison, arms_in_words)
     return "\n".join([*lines, "", f"{gain}.", "", f"**{verdict}**", ""])
 
 

@@ -13,6 +13,7 @@ from headstart.core import artefacts, runtime
 from headstart.core.errors import reported
 from headstart.judging import cost, metrics, scores, verdict
 from headstart.judging.answers import Answers
+from headstart.judging.compared import compared
 from headstart.params import reading
 from headstart.reporting import figures, page, render, tables, terminal
 
@@ -58,6 +59,7 @@ def main() -> None:
         record = metrics.Record(comparison=judged.comparison, **scored, cost=spent)
         outcome = metrics.Outcome(
             record,
+            compared(settings),
             reason=judged.reason,
             unfair=judged.unfair,
             test_images={name: len(tests[name].labels) for name in scored},
@@ -74,7 +76,7 @@ def main() -> None:
         program = "headstart" if Path("headstart.lock").is_file() else "make"
         html = page.page(
             outcome,
-            taught=settings.source_training.from_ or ", ".join(taught),
+            taught=taught,
             classes=classes,
             pictures=figures.draw(
                 plots,

@@ -66,7 +66,7 @@ def text_of_page(
         confidence=0.95,
     )
     values: dict[str, Any] = {
-        "taught": "coat, bag",
+        "taught": ["coat", "bag"],
         "classes": ["sandal", "shirt"],
         "pictures": pictures,
         "parameters": {"seed": 42, "dataset": {"sources": ["https://example.org/" + "long" * 30]}},
@@ -213,7 +213,7 @@ def test_everything_is_escaped(browser: Browser, tmp_path: Path) -> None:
     hostile = text_of_page(
         tmp_path,
         reason=ATTACK,
-        taught=ATTACK,
+        taught=[ATTACK],
         parameters={ATTACK: ATTACK},
         hashes={ATTACK: ATTACK},
         commands=[ATTACK],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outcomes import RECORD, outcome
+from outcomes import COMPARED, RECORD, outcome
 
 from headstart.judging import scores
 from headstart.reporting import terminal, words
@@ -65,7 +65,9 @@ def test_summary_survives_an_ascii_pipe_on_a_dumb_terminal(tmp_path: Path) -> No
     script.write_text(
         "import json, sys\nfrom headstart.judging.metrics import Outcome, Record\n"
         "from headstart.reporting import terminal\n"
+        "from headstart.judging.compared import Compared\n"
         "terminal.summary(Outcome(Record.model_validate(json.loads(sys.argv[1])),"
+        " Compared('b', 't', False, None),"
         " reason='Answers \\u201cTänzer\\u201d \\u2717.', unfair=['data: ä'],"
         " test_images={'baseline': 967}, confidence=0.95))\n"
     )
@@ -126,7 +128,7 @@ def test_verdict_tells_the_log_loss_where_it_says_something_else(
     keys = ("log_loss_gain", "log_loss_gain_low", "log_loss_gain_high")
     told = dict(zip(keys, log_loss, strict=True))
     record = {**RECORD, "comparison": {**RECORD["comparison"], "verdict": verdict, **told}}
-    sentence = words.verdict_sentence(outcome(record).record.comparison)
+    sentence = words.verdict_sentence(outcome(record).record.comparison, COMPARED)
     if aside is None:
         assert sentence.startswith(f"Verdict: {verdict}: ")
         assert "log loss" not in sentence

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from headstart.judging.compared import Compared
 from headstart.judging.metrics import Outcome, Record
 
 _SCORES = {"balanced_accuracy": 0.99, "majority_rate": 0.5016, "loss": 0.0213, "log_loss": 0.0213}
@@ -29,6 +30,8 @@ RECORD: dict[str, Any] = {
     },
 }
 
+COMPARED = Compared("MLP (units 9): from scratch", "MLP (units 9): a new head", False, None)
+
 
 def outcome(
     record: Any = RECORD,
@@ -36,12 +39,14 @@ def outcome(
     reason: str = "Because.",
     unfair: list[str] | None = None,
     warnings: Sequence[str] = (),
+    compared: Compared = COMPARED,
 ) -> Outcome:
     """What is told of `record`; the arms differ in what `unfair` lists."""
     if unfair is not None:
         record = {**record, "comparison": {**record["comparison"], "fair": False}}
     return Outcome(
         Record.model_validate(record),
+        compared,
         reason=reason,
         unfair=unfair or [],
         warnings=warnings,

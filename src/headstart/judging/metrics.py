@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from headstart.core import artefacts, digits
 from headstart.core.errors import UserError
+from headstart.judging.compared import Compared
 
 # What is no ratio of two counts.
 Rounded = Annotated[float, AfterValidator(digits.rounded)]
@@ -112,12 +113,14 @@ class PerImage:
 class Outcome:
     """A run's record, and what is told beside it.
 
-    `reason` is the prose behind the verdict, `unfair` the differences between the arms, a line
-    each, `warnings` what else a reader has to know, `test_images` how many by model, without
-    those whose number is unknown, and `per_image` operations by model, where the models are there.
+    `compared` is what the arms are, `reason` the prose behind the verdict, `unfair` the differences
+    between the arms, a line each, `warnings` what else a reader has to know, `test_images` how many
+    by model, without those whose number is unknown, and `per_image` operations by model, where the
+    models are there.
     """
 
     record: Record
+    compared: Compared
     reason: str
     unfair: Sequence[str]
     test_images: Mapping[str, int]

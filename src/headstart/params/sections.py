@@ -1,5 +1,6 @@
 """`params.yaml` as typed, validated values. Holds no default: every value stands in the file."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
@@ -29,6 +30,9 @@ from headstart.params.fields import (
 )
 from headstart.params.networks import Network, output_activation
 from headstart.params.strategies import STRATEGIES, Strategy
+
+PUBLISHED_SIDE = 224
+"""The pixels a side that `keras:NAME` sees where `source_training.input_size` is auto."""
 
 
 class Dataset(Section):
@@ -85,16 +89,20 @@ class SourceTrainingSettings(TrainingSettings):
     preprocessing: Annotated[str | tuple[float, float], PlainValidator(preprocessing)]
     sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")]
 
+    @property
+    def published(self) -> bool:
+        """Whether the network is one of Keras' own."""
+        return self.from_ is not None and self.from_.startswith("keras:")
+
     @model_validator(mode="after")
     def _one_key_says_what_the_network_takes(self) -> Self:
-        published = self.from_ is not None and self.from_.startswith("keras:")
-        if self.input_range != (0.0, 1.0) and (published or self.preprocessing != "auto"):
+        if self.input_range != (0.0, 1.0) and (self.published or self.preprocessing != "auto"):
             raise Refused(
                 "source_training.input_range",
                 self.input_range,
                 "[0.0, 1.0], since source_training.preprocessing says what the network takes",
             )
-        if self.sha256 is not None and not published:
+        if self.sha256 is not None and not self.published:
             raise Refused(
                 "source_training.sha256",
                 self.sha256,
@@ -219,6 +227,24 @@ class Params(Section):
         return baseline, transfer
 
 
+def adopted_in_words(
+    source: str, *, layer: str, input_size: Sequence[int] | str
+) -> tuple[str, str, str]:
+    """Returns a network from elsewhere, where it is cut, and the size that it sees.
+
+    What `auto` comes to in a file only the file tells.
+    """
+    published = source.startswith("keras:")
+    cut = f"layer {layer}"
+    if layer == "auto":
+        cut = "whole" if published else "all but its head"
+    if isinstance(input_size, str):
+        if not published:
+            return source, cut, "its own size"
+        input_size = [PUBLISHED_SIDE] * 2
+    return source, cut, f"{' x '.join(map(str, input_size))} pixels"
+
+
 def acting(stage: str, params: Params) -> dict[str, Any]:
     """Returns the parameters that act on the model a training stage makes, flat, by dotted name.
 
@@ -237,6 +263,10 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
             len(params.tasks.target_classes), params.train_b.output_activation
         )
     if stage == "transfer":
+        if params.source_training.from_ is not None:
+            # Named for people: the file itself is among the data, by its hash.
+            adopted = _training(params.source_training)
+            values |= {f"source.{key}": value for key, value in adopted.items()}
         values["strategy"] = params.transfer.strategy.name
         if params.transfer.strategy.two_phases:
             values["frozen_fraction"] = params.transfer.frozen_fraction

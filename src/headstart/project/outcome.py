@@ -4,6 +4,7 @@ from pathlib import Path
 
 from headstart.data import catalogue, selection
 from headstart.judging import metrics, verdict
+from headstart.judging.compared import compared
 from headstart.params import reading
 from headstart.reporting import tables
 
@@ -27,6 +28,7 @@ def read(root: Path) -> metrics.Outcome:
     )
     return metrics.Outcome(
         record=record,
+        compared=compared(settings),
         reason=decided.reason,
         unfair=verdict.fairness(*settings.arms),
         # How many test images the source task has is not in git.

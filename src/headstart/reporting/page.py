@@ -14,7 +14,7 @@ from headstart.reporting.style import Picture, data_uri
 def page(
     outcome: Outcome,
     *,
-    taught: str,
+    taught: Sequence[str],
     classes: Sequence[str],
     pictures: Sequence[Picture],
     parameters: Mapping[str, Any],
@@ -24,18 +24,18 @@ def page(
     """Returns the report as one HTML page that needs no network, script or other file.
 
     Everything is escaped. The same arguments give the same page: hand in no clock time, commit
-    or machine name. `taught` is what the source network was trained on; nested keys of
+    or machine name. `taught` are the classes of the source task; nested keys of
     `parameters` are joined by dots; `hashes` are by file; `commands` make all this again.
     """
-    comparison = outcome.record.comparison
+    comparison, compared = outcome.record.comparison, outcome.compared
     return render.text(
         "report.html",
         verdict=comparison.verdict,
-        sentence=words.verdict_sentence(comparison),
-        question=f"Does a network trained on {taught} have a head start on telling "
-        f"{' from '.join(classes)}?",
+        sentence=words.verdict_sentence(comparison, compared),
+        question=words.question(compared, taught=taught, classes=classes),
+        arms=[("baseline", compared.baseline), ("transfer", compared.transfer)],
         reason=outcome.reason,
-        gain=words.gain_sentence(comparison, confidence=outcome.confidence),
+        gain=words.gain_sentence(comparison, compared, confidence=outcome.confidence),
         unfair=words.differences(outcome),
         warnings=outcome.warnings,
         models=list(outcome.record.scores),

@@ -34,12 +34,16 @@ def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
     for label, cells in [*words.score_rows(outcome), *words.cost_rows(record)]:
         table.add_row(label, *(cells.get(model, "") for model in record.scores))
     console.print(table)
-    say(words.gain_sentence(record.comparison, confidence=outcome.confidence))
+    if outcome.compared.network or outcome.compared.control:
+        # Else the head of the page is enough: one architecture, two beginnings.
+        say(f"baseline: {outcome.compared.baseline}")
+        say(f"transfer: {outcome.compared.transfer}")
+    say(words.gain_sentence(record.comparison, outcome.compared, confidence=outcome.confidence))
     unfair = [f"not a fair comparison: {line}" for line in words.differences(outcome)]
     for warning in [*unfair, *outcome.warnings]:
         say(f"warning: {warning}", "bold yellow")
     console.print()
-    say(words.verdict_sentence(record.comparison), "bold")
+    say(words.verdict_sentence(record.comparison, outcome.compared), "bold")
     say(outcome.reason)
 
 

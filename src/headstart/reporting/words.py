@@ -1,10 +1,11 @@
 """A run's numbers as text, for terminal, page and README alike."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headstart.judging import scores
+from headstart.judging.compared import Compared
 from headstart.judging.metrics import Comparison, Outcome, Record
 from headstart.judging.verdict import (
     BASELINE_BETTER,
@@ -23,6 +24,18 @@ _MEANINGS = {
     EQUIVALENT: "if the accuracies differ, then by less than the margin.",
     NO_DIFFERENCE: "the test answers do not tell the two models apart.",
     INVALID: "a model is broken or has not learned, so the accuracies prove nothing.",
+}
+# The baseline is of another architecture then.
+_MEANINGS_OF_NETWORK = _MEANINGS | {
+    TRANSFER_BETTER: "the network from elsewhere beats the baseline; how much of that it has "
+    "learned, and how much is its architecture, the controls tell.",
+    BASELINE_BETTER: "the baseline, from scratch, beats the network from elsewhere.",
+}
+# Where the transfer arm is a control, a gain is not of anything learned elsewhere.
+_MEANINGS_OF_CONTROL = _MEANINGS | {
+    TRANSFER_BETTER: "a network that has learned nothing elsewhere beats the baseline, so that a "
+    "gain of transfer is to be measured against this one.",
+    BASELINE_BETTER: "the baseline beats a network that has learned nothing elsewhere.",
 }
 _LARGE = ((1e15, "quadrillion"), (1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
@@ -98,11 +111,21 @@ def differences(outcome: Outcome) -> list[str]:
     return ["the record does not say in what the arms differ"]
 
 
-def gain_sentence(comparison: Comparison, *, confidence: float) -> str:
+def question(compared: Compared, *, taught: Sequence[str], classes: Sequence[str]) -> str:
+    """Returns what a run asks, where the source task had the classes `taught`."""
+    told = " from ".join(classes)
+    if compared.control:
+        return f"A control: how does a network that has learned nothing elsewhere tell {told}?"
+    known = compared.network or f"a network trained on {', '.join(taught)}"
+    return f"Does {known} have a head start on telling {told}?"
+
+
+def gain_sentence(comparison: Comparison, compared: Compared, *, confidence: float) -> str:
     """Returns the gain in accuracy with interval and McNemar p-values, and that in log loss."""
     sentence = (
-        f"Gain in accuracy by transfer: {comparison.accuracy_gain:+.4f} ({confidence:.0%} interval "
-        f"{comparison.accuracy_gain_low:+.4f} to {comparison.accuracy_gain_high:+.4f}), "
+        f"Gain in accuracy by {compared.contender}: {comparison.accuracy_gain:+.4f} "
+        f"({confidence:.0%} interval {comparison.accuracy_gain_low:+.4f} to "
+        f"{comparison.accuracy_gain_high:+.4f}), "
         f"McNemar mid-p = {number(comparison.mcnemar_mid_p, '{:.3g}')} "
         f"(exact p = {comparison.mcnemar_p:.3g})"
     )
@@ -111,15 +134,24 @@ def gain_sentence(comparison: Comparison, *, confidence: float) -> str:
     ends = comparison.log_loss_gain_low, comparison.log_loss_gain_high
     low, high = (number(end, "{:+.4f}") for end in ends)
     return (
-        f"{sentence}. Log loss of transfer minus that of the baseline: "
+        f"{sentence}. Log loss of {compared.contender} minus that of the baseline: "
         f"{comparison.log_loss_gain:+.4f} ({confidence:.0%} interval {low} to {high}; lower is "
         "better)"
     )
 
 
-def verdict_sentence(comparison: Comparison) -> str:
-    """Returns the verdict with what it means, and the log loss where that says something else."""
+def verdict_sentence(comparison: Comparison, compared: Compared) -> str:
+    """Returns the verdict with what it means, and the log loss where that says something else.
+
+    Where the transfer arm is a control, it is called so.
+    """
     verdict = comparison.verdict
+    head = "Verdict on the control" if compared.control else "Verdict"
+    meaning = _MEANINGS[verdict]
+    if compared.control:
+        meaning = _MEANINGS_OF_CONTROL[verdict]
+    elif compared.network:
+        meaning = _MEANINGS_OF_NETWORK[verdict]
     aside = log_loss_aside(
         verdict,
         comparison.log_loss_gain,
@@ -127,8 +159,8 @@ def verdict_sentence(comparison: Comparison) -> str:
         comparison.log_loss_gain_high,
     )
     if aside is None:
-        return f"Verdict: {verdict}: {_MEANINGS[verdict]}"
-    return f"Verdict: {verdict} in accuracy: {_MEANINGS[verdict].removesuffix('.')}; {aside}."
+        return f"{head}: {verdict}: {meaning}"
+    return f"{head}: {verdict} in accuracy: {meaning.removesuffix('.')}; {aside}."
 
 
 def log_loss_aside(
