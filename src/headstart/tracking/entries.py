@@ -16,6 +16,8 @@ from mlflow.entities import Metric
 from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
 from headstart.params import reading, yaml_text
+from headstart.params.sections import adopted_in_words
+from headstart.params.strategies import STRATEGIES
 from headstart.reporting import render, words
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, digest
 
@@ -53,7 +55,7 @@ class Entry:
 
 def unfinished(stage: Stage, acting: Mapping[str, Any], data: Mapping[str, str]) -> Entry:
     """Returns the run of a training that begins: no key, and a note that says so."""
-    note = render.text("note_training.md", stage=stage, data=data, run=None)
+    note = _note(stage, acting, data)
     kind = {"headstart.kind": "training", "headstart.stage": stage.name, NOTE: note}
     return Entry("", _training_name(stage, acting), kind, acting, data=data)
 
@@ -62,7 +64,7 @@ def training(
     run: TrainingRun, epochs: Sequence[Mapping[str, float]] = (), *, ends: Sequence[float] = ()
 ) -> Entry:
     """Returns the run of a training that is whole, with its epochs and the times of their ends."""
-    note = render.text("note_training.md", stage=run.stage, data=run.data, run=run)
+    note = _note(run.stage, run.acting, run.data, run=run)
     return Entry(
         key=run.key,
         name=_training_name(run.stage, run.acting),
@@ -74,18 +76,54 @@ def training(
     )
 
 
+def _note(
+    stage: Stage,
+    acting: Mapping[str, Any],
+    data: Mapping[str, str],
+    *,
+    run: TrainingRun | None = None,
+) -> str:
+    what = {
+        "train_a": "The source network, trained on the source task.",
+        "train_b": "The baseline: the target task learned from scratch.",
+        "transfer": f"The transfer model: {_strategy(acting)[0]}.",
+    }[stage.name]
+    if "from" in acting:
+        what = f"The source network, which was not trained here: {', '.join(_network(acting))}."
+    elif network := _network(acting, prefix="source."):
+        what += f" Its layers are those of {', '.join(network)}."
+    return render.text("note_training.md", what=what, stage=stage, data=data, run=run)
+
+
+def _strategy(values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, bool]:
+    """Returns a strategy in words, and whether it is a control; its name where it was given up."""
+    name = str(values.get(f"{prefix}strategy"))
+    row = STRATEGIES.get(name)
+    return (row.words, not row.from_source) if row else (name, False)
+
+
 def _training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
     seed = f"seed {acting.get('seed')}"
-    if source := acting.get("from"):  # and nothing is trained
-        size = acting.get("input_size", "auto")
-        seen = size if isinstance(size, str) else " x ".join(map(str, size))
-        return " · ".join([stage.name, source, f"layer {acting['layer']}", f"size {seen}", seed])
+    if "from" in acting:  # and nothing is trained
+        return " · ".join([stage.name, *_network(acting), seed])
     how = acting.get("strategy") or acting.get("output_activation")
     rate = f"{acting.get('optimizer')} {acting.get('learning_rate')}"
     if "unfrozen_learning_rate" in acting:
         rate += f", then {acting['unfrozen_learning_rate']}"
-    parts = [stage.name, how, rate, f"{acting.get('epochs')} epochs", seed]
+    network = _network(acting, prefix="source.")
+    parts = [stage.name, how, *network, rate, f"{acting.get('epochs')} epochs", seed]
     return " · ".join(part for part in parts if part)
+
+
+def _network(values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, ...]:
+    """Returns a network from elsewhere, its cut and the size that it sees; () where there is none.
+
+    `values` are parameters by dotted key, those of the network below `prefix`.
+    """
+    if not (source := values.get(f"{prefix}from")):
+        return ()
+    layer, size = (values.get(f"{prefix}{key}", "auto") for key in ("layer", "input_size"))
+    return adopted_in_words(source, layer=layer, input_size=size)
 
 
 def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Entry:
@@ -97,7 +135,9 @@ def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Ent
         experiment: MLflow's id of the experiment, for links.
     """
     outcome = state.metrics.get("comparison", {})
-    parts = ["comparison", str(outcome.get("verdict")), state.params.get("transfer.strategy")]
+    strategy = state.params.get("transfer.strategy")
+    network = _network(state.params, prefix="source_training.")
+    parts = ["comparison", str(outcome.get("verdict")), strategy, *network]
     if isinstance(gain := outcome.get("accuracy_gain"), float | int):
         parts.append(f"gain {gain:+.4f}")
     metrics = [Metric(k, v, now(), 0) for k, v in _final_metrics(state.metrics).items()]
@@ -114,6 +154,7 @@ def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Ent
         "note_comparison.md",
         state=state,
         outcome=outcome,
+        control=_strategy(state.params, prefix="transfer.")[1],
         aside=words.log_loss_aside(
             outcome.get("verdict"),
             *(outcome.get(f"log_loss_gain{end}") for end in ("", "_low", "_high")),

@@ -113,7 +113,8 @@ def _trainings(
             raise _incomplete(files, f"dvc.lock names no hash for {missing[0]} under {stage.name}")
         used |= used_here
         try:
-            acting = past.acting(stage.name, _with(values, used_here))
+            # What the source network was made with names the transfer, too.
+            acting = past.acting(stage.name, _with(values, used))
         except UserError as error:
             raise UserError(f"{files.name}: {_PARAMS}: {error}") from error
         trainings[stage.name] = TrainingRun(stage, acting, data, model)
