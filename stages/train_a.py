@@ -32,6 +32,9 @@ def main() -> None:
                 f"({adopted.takes}), {networks.parameters(adopted.backbone)[1]} parameters; what "
                 "it cost is unknown"
             )
+            # Where there is no source task, the transfer stage looks at the target's images.
+            if amiss := pretrained.features_warning(adopted.backbone, images[:64]):
+                warn(f"{chosen.from_}: {amiss}")
             artefacts.write_model(Path("models/source.keras"), adopted.backbone)
             artefacts.write_history(Path("models/source.history.csv"), [])
             run.finish()

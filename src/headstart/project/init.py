@@ -113,7 +113,7 @@ def create(
     source_names = ", ".join(source_task.names)
     words = {
         "title": folder.resolve().name,
-        "source": source_names or "another task (a network of your own)",
+        "source": source_names or _brought(network),
         "target": " and ".join(target_task.names),
         "data": f"The images are {images.label}.",
     }
@@ -142,6 +142,11 @@ def create(
         f"network: {values['network']}",
         f"written to {folder}; next: cd {folder} && headstart run",
     ]
+
+
+def _brought(network: str | None) -> str:
+    """Returns what a network from elsewhere was trained on, for the README."""
+    return f"ImageNet ({network})" if weights.named(network) else f"another task ({network})"
 
 
 def _without_folder(survey: Survey, words: Sequence[str]) -> str:
@@ -173,17 +178,37 @@ def _target(images: _Images, words: Sequence[str]) -> list[int | str]:
 def _own(path: Path, network: tuple[int, int] | None) -> _Images:
     with located("", path="--data"):
         survey = own.survey(path)
-    heights, widths = zip(*survey.sizes, strict=True)
-    largest = max(heights + widths)
-    size: tuple[int, int] | None = None
-    # What a network from elsewhere would see is kept.
-    most = max(_SIDE, *network) if network else _SIDE
-    if len(survey.sizes) > 1:
-        side = max(min(most, *heights, *widths), 8)
-        size = (side, side)
-    elif largest > most:
-        size = tuple(max(round(side * most / largest), 8) for side in survey.sizes[0])
+    size = _size_with(network, survey.sizes) if network else _size(survey.sizes)
     return _Images("own", str(path), survey, f"data/own/{path.resolve().name}", size)
+
+
+def _size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Returns the height and width to bring images of such `sizes` to; None: as they are."""
+    sides = [side for size in sizes for side in size]
+    if len(sizes) > 1:
+        side = max(min(_SIDE, *sides), 8)
+        return side, side
+    if max(sides) <= _SIDE:
+        return None
+    height, width = (max(round(side * _SIDE / max(sides)), 8) for side in sides)
+    return height, width
+
+
+def _size_with(
+    network: tuple[int, int], sizes: Sequence[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Returns the same where a network sees them in its own size: none of its pixels is lost."""
+    most = [max(side, _SIDE) for side in network]
+    if len(sizes) > 1:
+        # What is smaller than the others is enlarged, here or in the network.
+        largest = (max(sides) for sides in zip(*sizes, strict=True))
+        height, width = (max(min(pair), 8) for pair in zip(most, largest, strict=True))
+        return height, width
+    share = max(wanted / side for wanted, side in zip(most, sizes[0], strict=True))
+    if share >= 1:
+        return None
+    height, width = (round(side * share) for side in sizes[0])
+    return height, width
 
 
 def _known(name: str) -> _Images:
