@@ -1,18 +1,23 @@
 """A real network with its ImageNet weights, on photographs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import lite0
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from headstart.core import artefacts
 from headstart.learning import networks, pretrained
 
 # Classes of ImageNet.
-DAISY, PALACE = 985, 698
+DAISY, PALACE, TABBY, TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 985, 698, 281, 282, 285, 967
+# Photographs that scikit-image ships; the package alone, nothing of it is imported.
+SCIKIT_IMAGE = "scikit-image==0.26.0"
 RANGE = (-0.9921875, 1.0)
 
 
@@ -26,6 +31,23 @@ def photographs(size: int) -> np.ndarray:
     images = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     squares = [image[:, (image.shape[1] - 427) // 2 :][:427, :427] for image in images]
     return np.asarray(keras.ops.image.resize(np.stack(squares) / np.float32(255), (size, size)))
+
+
+@pytest.mark.slow
+def test_real_network_knows_the_photographs_of_scikit_image(
+    values: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    command = ("-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path), SCIKIT_IMAGE)
+    subprocess.run([sys.executable, *command], check=True)
+    model = lite0.network(values, size=224, top=True)
+    expected = {"chelsea": {TABBY, TIGER_CAT, EGYPTIAN_CAT}, "coffee": {ESPRESSO}}
+    for name, classes in expected.items():
+        pixels = np.asarray(Image.open(tmp_path / f"skimage/data/{name}.png").convert("RGB"))
+        side = min(pixels.shape[:2])
+        top, left = ((length - side) // 2 for length in pixels.shape[:2])
+        square = pixels[top : top + side, left : left + side].astype(np.float32)
+        seen = (keras.ops.image.resize(square, (224, 224)) - 127) / 128
+        assert model.predict_on_batch(np.asarray(seen)[None]).argmax() in classes, name
 
 
 @pytest.mark.slow

@@ -1,40 +1,88 @@
 """Networks from elsewhere in projects of one's own: chosen, told of, fetched, compared."""
 
+import html
 import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
+import applications_here
 import keras
+import numpy as np
 import pytest
-from images import blobs
+from images import blobs, save
+from labbooks import content, rows
 from own_projects import Own, new
 from projects import edit_params
+from published import Server, running, secured, write_certificate
 
 from headstart.core.errors import UserError
 from headstart.data import verify, weights
+from headstart.learning import networks
 from headstart.params import reading
 from headstart.project import check
 from headstart.project.report import Report
 
 L = keras.layers
 NAME = "MobileNetV2_0.35"
+HEADSTART = (sys.executable, "-m", "headstart.cli")
+
+
+class Mirror:
+    """A server on this machine with the weights of published networks, and a folder of photos."""
+
+    def __init__(self, folder: Path, start: Callable[..., Server], certificate: Path) -> None:
+        self.folder, self.files = folder, dict[str, Path]()
+        self.photos = blobs(folder / "photos", ["ant", "bee"], each=20, size=(40, 32, 3))
+        self.known = dict[str, dict[str, str]]()
+        self.server = start(applications_here.sends(self.files))
+        self.environment = {
+            "HEADSTART_MIRROR": self.server.url,
+            "REQUESTS_CA_BUNDLE": str(certificate),
+        }
+
+    def hold(self, name: str, *, size: int = 32) -> Path:
+        """Serves untrained weights of the network `name`, whose sum Keras knows from then on."""
+        file = applications_here.write_weights(self.folder / "weights", name, size=size)
+        self.files[file.name] = file
+        if sums := applications_here.sums(name, file):
+            self.known[name] = sums
+        return file
+
+    def surroundings(self) -> dict[str, Any]:
+        """Returns the environment of a machine that reaches nothing else."""
+        return applications_here.surroundings(self.folder, self.known) | self.environment
+
+    def init(self, folder: Path, name: str, *options: str) -> Own:
+        """Returns a project of `headstart init` for the photos and a published network."""
+        here = Own(folder.parent)
+        here.run(
+            *HEADSTART, "init", folder.name, "--data", str(self.photos), "--target", "all",
+            "--source-model", f"keras:{name}", "--input-size", "32", *options,
+            **self.surroundings(),
+        )  # fmt: skip
+        project = Own(folder)
+        edit_params(folder / "params.yaml", {"target_training.epochs": "1"})
+        return project
 
 
 @pytest.fixture(scope="module")
-def carried(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as `headstart networks fetch` leaves it, with weights of an untrained network."""
-    from keras.src.legacy.saving import legacy_h5_format
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+    folder = tmp_path_factory.mktemp("mirror")
+    certificate = write_certificate(folder)
+    with running(secured(certificate)) as start:
+        yield Mirror(folder, start, certificate)
 
-    folder = tmp_path_factory.mktemp("carried")
-    model = keras.applications.MobileNetV2(
-        alpha=0.35, weights=None, include_top=False, input_shape=(96, 96, 3)
-    )
-    path = folder / weights.NETWORKS[NAME].published((96, 96)).name
-    with h5py.File(path, "w") as file:
-        legacy_h5_format.save_weights_to_hdf5_group(file, model)
-    path.with_name(f"{path.name}.sha256").write_text(f"{verify.sha256(path)}  {path.name}\n")
-    return folder
+
+@pytest.fixture(scope="module")
+def adopted(mirror: Mirror, tmp_path_factory: pytest.TempPathFactory) -> Own:
+    """A project with a published network after its run, committed. Copy it before changing it."""
+    mirror.hold(NAME)
+    project = mirror.init(tmp_path_factory.mktemp("adopted") / "own", NAME)
+    project.run(*HEADSTART, "run", **mirror.surroundings())
+    project.commit("Run")
+    return project
 
 
 def saved(path: Path, *layers: Any, size: tuple[int | None, ...], name: str = "mine") -> Path:
@@ -42,34 +90,36 @@ def saved(path: Path, *layers: Any, size: tuple[int | None, ...], name: str = "m
     return path
 
 
-def test_published_network_goes_from_a_mirror_to_a_verdict_and_never_into_git(
-    carried: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HEADSTART_MIRROR", str(carried))
-    photos = blobs(tmp_path / "photos", ["ant", "bee"], each=20, size=(120, 100, 3))
-    project = new(
-        tmp_path / "own",
-        data=photos,
-        target=["all"],
-        source_model=f"keras:{NAME}",
-        input_size=96,
-    ).quick()
-    settings = reading.load(project.root / "params.yaml")
-    # The network's 96 pixels, not the 64 of a network that is trained here.
-    assert settings.dataset.image_size == (96, 80)
-    (file,) = carried.glob("*.h5")
-    assert settings.source_training.sha256 == verify.sha256(file)
-    # Fetched by `init`: what is verified and there is not asked for again.
-    said = project.run("dvc", "repro", HEADSTART_MIRROR="/nowhere")
-    assert f"keras:{NAME}, whole: 1280 features of 96 x 96 pixels (tf), 410208" in said
+def assert_adopted(project: Own, mirror: Mirror, name: str) -> None:
+    """Tells whether the source network of a project that ran is the published one."""
+    (file,) = (project.root / "data/raw/networks").iterdir()
+    assert file.read_bytes() == mirror.files[file.name].read_bytes()
+    images = np.load(project.root / "data/prepared/target/test_images.npy")
+    source = networks.load(project.root / "models/source.keras")
+    features = source.predict_on_batch(images)
+    expected = applications_here.plain_features(name, file, images)
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
     assert project.record["comparison"]["verdict"]
-    assert project.repro() == []
-    project.run("git", "add", "--all")
-    tracked = project.run("git", "ls-files").splitlines()
-    assert not [path for path in tracked if path.endswith((".h5", ".keras")) or ":" in path]
+    assert not (mirror.folder / "attempts").exists(), (mirror.folder / "attempts").read_text()
     assert not list(project.root.rglob("*:*"))
 
+
+def test_published_network_goes_from_a_mirror_to_a_verdict_and_never_into_git(
+    mirror: Mirror, adopted: Own, tmp_path: Path
+) -> None:
+    assert_adopted(adopted, mirror, NAME)
+    settings = reading.load(adopted.root / "params.yaml")
+    (file,) = (adopted.root / "data/raw/networks").iterdir()
+    # Nobody publishes its sum: that of the first download, over https, is enforced.
+    assert settings.source_training.sha256 == verify.sha256(file)
+    # Fetched by `init`: what is verified and there is not asked for again.
+    assert mirror.server.asked.count(file.name) == 1
+    assert adopted.repro() == []
+    tracked = adopted.run("git", "ls-files").splitlines()
+    assert not [path for path in tracked if path.endswith((".h5", ".keras")) or ":" in path]
+
     # Another network in its place is seen by DVC, and stays out of git too.
+    project = Own(adopted.clone_to(tmp_path / "own").root)
     mine = saved(tmp_path / "a.keras", L.Conv2D(4, 3, strides=8), size=(None, None, 3))
     shutil.copy(mine, project.root / "models/own/a.keras")
     values = {"from": "models/own/a.keras", "input_size": "auto", "sha256": "null"}
@@ -85,17 +135,179 @@ def test_published_network_goes_from_a_mirror_to_a_verdict_and_never_into_git(
     assert "train_a" in project.changed()
 
 
-def test_unreachable_weights_stop_a_run_with_one_message_and_nothing_partial(
-    tmp_path: Path,
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in applications_here.MODULES if name != NAME])
+def test_every_published_network_goes_from_a_mirror_to_a_verdict(
+    mirror: Mirror, tmp_path: Path, name: str
 ) -> None:
-    project = new(
-        tmp_path / "own", dataset="digits", target=["3", "5"], source_model="keras:ResNet50"
-    )
-    said = project.run("dvc", "repro", "download", status=255, HEADSTART_MIRROR="/nowhere")
-    assert said.count("error: params.yaml: source_training.from: no source has resnet50") == 1
-    assert "headstart networks fetch ResNet50 --to FOLDER" in said
+    file = mirror.hold(name)
+    project = mirror.init(tmp_path / "own", name)
+    said = project.run(*HEADSTART, "run", **mirror.surroundings())
+    known = weights.NETWORKS[name]
+    assert f"keras:{name}, whole: " in said
+    assert f"of 32 x 32 pixels ({known.preprocessing}), {known.parameters} parameters" in said
+    assert_adopted(project, mirror, name)
+    # A byte is another, and the network is refused: by Keras' own sum, or by that of `init`.
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    (project.root / "data/raw/networks" / file.name).unlink()
+    (tmp_path / file.name).write_bytes(content)
+    said = project.run(
+        *HEADSTART, "run", "--force", "download", status=1,
+        **mirror.surroundings() | {"HEADSTART_MIRROR": str(tmp_path)},
+    )  # fmt: skip
+    assert_refused(project, said, f"has {'MD5' if 'md5' in mirror.known.get(name, {}) else 'SHA'}")
+
+
+def assert_refused(project: Own, said: str, reason: str) -> None:
+    """Tells whether a download ended in one message with this reason, and left nothing."""
+    (line,) = [at for at, line in enumerate(said.splitlines()) if line.startswith("error: ")]
+    message = said.splitlines()[line:]
+    assert "params.yaml: source_training.from: no source has " in message[0]
+    assert [found for found in message[1:4] if reason in found], said
+    assert "headstart networks fetch" in said
     assert "Traceback" not in said
-    assert list((project.root / "data/raw/networks").glob("*")) == []
+    assert list((project.root / "data/raw/networks").iterdir()) == []
+
+
+def test_weights_that_cannot_be_had_stop_a_run_with_one_message_and_nothing_partial(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    # `init` fetches what has no published sum, and all else is left to the run.
+    name = "MobileNetV3Small"
+    file = mirror.hold(name)
+    project = mirror.init(tmp_path / "own", name)
+    content = file.read_bytes()
+
+    def download(**environment: str) -> str:
+        words = (*HEADSTART, "run", "download")
+        return project.run(*words, status=1, **mirror.surroundings() | environment)
+
+    for changed, reason in (
+        (content[:-1] + bytes([content[-1] ^ 1]), "has MD5"),
+        (content[: len(content) // 2], "has MD5"),
+        (None, "404"),
+    ):
+        mirror.files.pop(file.name, None)
+        if changed is not None:
+            mirror.files[file.name] = tmp_path / "changed.h5"
+            (tmp_path / "changed.h5").write_bytes(changed)
+        assert_refused(project, download(), reason)
+    assert_refused(project, download(HEADSTART_MIRROR=""), "Network is unreachable")
+    mirror.files[file.name] = file
+    project.run(*HEADSTART, "run", "download", **mirror.surroundings())
+    assert [path.name for path in (project.root / "data/raw/networks").iterdir()] == [file.name]
+    (mirror.folder / "attempts").unlink()
+
+
+def test_init_off_the_web_says_so_and_leaves_the_sum_open(mirror: Mirror, tmp_path: Path) -> None:
+    here = Own(tmp_path)
+    said = here.run(
+        *HEADSTART, "init", "own", "--data", str(mirror.photos), "--target", "all",
+        "--source-model", f"keras:{NAME}", **mirror.surroundings() | {"HEADSTART_MIRROR": ""},
+    )  # fmt: skip
+    assert said.count("warning: source_training.sha256 stays null") == 1
+    assert "Network is unreachable" in said
+    assert reading.load(tmp_path / "own/params.yaml").source_training.sha256 is None
+    assert not list((tmp_path / "own/data/raw/networks").iterdir())
+    (mirror.folder / "attempts").unlink()
+
+
+def runs(project: Own) -> dict[str, dict[str, Any]]:
+    """The active runs in the store of a project, by name."""
+    return {run["name"]: run for run in content(project.root).values()}
+
+
+def test_runs_tell_network_cut_size_strategy_and_the_rate_that_acted(
+    mirror: Mirror, adopted: Own, tmp_path: Path
+) -> None:
+    project = Own(adopted.clone_to(tmp_path / "own").root, recorded=True)
+    network = f"keras:{NAME} · whole · 32 x 32 pixels"
+    verdict = project.record["comparison"]
+    gain = f"gain {verdict['accuracy_gain']:+.4f}"
+    before = {
+        f"train_a · {network} · seed 42",
+        "train_b · sigmoid · adam 0.001 · 1 epochs · seed 42",
+        f"transfer · frozen · {network} · adam 0.001 · 1 epochs · seed 42",
+        f"comparison · {verdict['verdict']} · frozen · {network} · {gain}",
+    }
+    assert {*runs(project)} == before
+    transfer = f"transfer · frozen · {network} · adam 0.001 · 1 epochs · seed 42"
+    params = dict(runs(project)[transfer]["params"])
+    assert params["source.from"] == f"keras:{NAME}"
+    assert (params["source.input_size"], params["source.layer"]) == ("[32, 32]", "auto")
+    notes = rows(project.root, "SELECT value FROM tags WHERE key = 'mlflow.note.content'")
+    assert len(notes) == 4
+    assert not [note for (note,) in notes if "trained on the source task" in note]
+
+    # An experiment with another network, strategy and rate.
+    mirror.hold("MobileNetV3Small")
+    project.run(
+        "dvc", "exp", "run", "-n", "other", "-S", "source_training.from=keras:MobileNetV3Small",
+        "-S", "source_training.sha256=null", "-S", "transfer.strategy=finetune",
+        "-S", "transfer.overrides.learning_rate=0.0001", **mirror.surroundings(),
+    )  # fmt: skip
+    new = {*runs(project)} - before
+    other = "keras:MobileNetV3Small · whole · 32 x 32 pixels"
+    assert f"train_a · {other} · seed 42" in new
+    assert f"transfer · finetune · {other} · adam 0.0001 · 1 epochs · seed 42" in new
+    assert len(new) == 3
+    assert [path.name for path in (project.root / "data/raw/networks").iterdir()] == [
+        mirror.hold("MobileNetV3Small").name
+    ]
+    assert not list(project.root.rglob("*:*"))
+    assert not [n for n in project.run("git", "ls-files").splitlines() if n.endswith(".h5")]
+
+
+def test_report_says_what_each_arm_is_and_calls_a_control_so(adopted: Own) -> None:
+    report = html.unescape(adopted.read("reports/index.html"))
+    assert f"Does keras:{NAME} have a head start on telling ant from bee?" in report
+    assert "trained on the source task" not in report
+    assert f"keras:{NAME}, trained on ImageNet, whole, 32 x 32 pixels: a new head on the" in report
+    assert "another architecture than the baseline's" in report
+    assert "CNN (filters 16, 32, 64; dense 64; relu): all layers, from scratch" in report
+
+
+def test_features_out_of_range_are_told_before_anything_trains_on_them(tmp_path: Path) -> None:
+    photos = blobs(tmp_path / "photos", ["ant", "bee", "cat", "dog"], each=8, size=(20, 20, 3))
+    first = L.Conv2D(8, 3, kernel_initializer="ones"), L.ReLU(6.0, name="first")
+    model = saved(tmp_path / "mine.keras", *first, L.Conv2D(9, 3), size=(20, 20, 3))
+    project = new(
+        tmp_path / "own",
+        data=photos,
+        target=["ant", "bee"],
+        source_model=model,
+        preprocessing="raw",
+    ).quick()
+    said = project.run("dvc", "repro", "transfer")
+    warned = "is active in its layer first is saturated on the first images"
+    # By train_a on the source's images, by transfer on the target's.
+    assert said.count(warned) == 2
+    assert warned in "\n".join(check.check(project.root).warnings)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side", "expected"),
+    [
+        ([(240, 200)], 96, (115, 96)),
+        ([(240, 200), (150, 800), (20, 20)], 224, (224, 224)),
+        # The baseline's own network sees no fewer than without it.
+        ([(240, 240)], 32, (64, 64)),
+    ],
+)
+def test_photographs_keep_the_pixels_that_the_network_sees(
+    tmp_path: Path, sizes: list[tuple[int, int]], side: int, expected: Any
+) -> None:
+    for number, size in enumerate(sizes):
+        for name in ("ant", "bee"):
+            save(tmp_path / f"photos/{name}/{number}.png", np.zeros((*size, 3), np.uint8))
+    model = saved(tmp_path / "mine.keras", L.Conv2D(4, 3), size=(side, side, 3))
+    project = new(
+        tmp_path / "own", data=tmp_path / "photos", target=["all"], source_model=model,
+        preprocessing="tf",
+    )  # fmt: skip
+    settings = reading.load(project.root / "params.yaml")
+    assert settings.dataset.image_size == expected
 
 
 def test_what_a_network_tells_is_chosen_by_init_and_a_contradiction_is_told_by_check(

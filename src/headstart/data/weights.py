@@ -252,13 +252,18 @@ def fetch(
         if carried.is_file():
             words = carried.read_text(encoding="utf-8").split() or [""]
             file = network.published(input_size, sha256=words[0])
+    advice = (
+        f"Run `headstart networks fetch {network.name} --to FOLDER` where there is a web, bring "
+        "the folder here and set HEADSTART_MIRROR=FOLDER."
+    )
+    if sha256:
+        advice += " The sum in source_training.sha256 is of one file: for another, set it to null."
     (arrival,) = download.download(
         Published(network.name, (file,)),
         [network.address],
         folder,
         environment=environment,
         key="from",
-        advice=f"Run `headstart networks fetch {network.name} --to FOLDER` where there is a web, "
-        "bring the folder here and set HEADSTART_MIRROR=FOLDER.",
+        advice=advice,
     )
     return arrival, verify.sha256(folder / arrival.name)
