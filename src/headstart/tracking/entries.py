@@ -92,7 +92,10 @@ def _note(
         what = f"The source network, which was not trained here: {', '.join(_network(acting))}."
     elif network := _network(acting, prefix="source."):
         what += f" Its layers are those of {', '.join(network)}."
-    return render.text("note_training.md", what=what, stage=stage, data=data, run=run)
+    epochs = "from" not in acting
+    return render.text(
+        "note_training.md", what=what, stage=stage, epochs=epochs, data=data, run=run
+    )
 
 
 def _strategy(values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, bool]:
