@@ -45,7 +45,9 @@ _STEPS_ON_FEATURES = 8
 # A step of fewer operations takes what starting its kernels takes, whatever the batch.
 _SMALL_STEP = 1e8
 # Features of networks from elsewhere are computed by 64, the last ones filled up.
-_FORWARD_BATCH, _FORWARD_PASSES = 64, 3
+_FORWARD_BATCH = 64
+# The least of several counts, and of quick ones more: something else may run for a moment.
+_FORWARD_PASSES, _QUICK_PASSES, _QUICK = 3, 20, 0.02
 # Weights move as always, but no made-up label can make the loss infinite.
 _LEARNING_RATE = 1e-7
 # Linux alone tells a process its largest size, and forgets it when told to.
@@ -249,7 +251,11 @@ class _Clock:
                 shown,
                 Part(shown.images[:1], labels[:1]),
                 training.model_copy(
-                    update={"epochs": _EPOCHS, "batch_size": batch, "learning_rate": _LEARNING_RATE}
+                    update={
+                        "epochs": _EPOCHS if steps == 1 else 2 * _EPOCHS,
+                        "batch_size": batch,
+                        "learning_rate": _LEARNING_RATE,
+                    }
                 ),
                 replace(strategy, trains=(layers,)),
                 _noting(ends),
