@@ -1,6 +1,7 @@
 """The one template environment: every page, HTML and Markdown, comes from `templates/`."""
 
 import functools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,18 @@ def write(path: Path, page: str) -> None:
         part.write_text(page, encoding="utf-8")
 
 
+def markdown(text: str) -> str:
+    """Returns text that shows as it is in Markdown, in a table too: class names are the user's."""
+    # An underscore within a word is one to Markdown too.
+    escaped = re.sub(r"[\\`*\[\]<>|~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+    return " ".join(escaped.split())
+
+
 @functools.cache
 def _environment() -> "Environment":
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("headstart.reporting"),
         autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
@@ -37,3 +45,5 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["markdown"] = markdown
+    return environment

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.params.strategies import ARMS, BASELINE
-from headstart.reporting.study_tables import DerivedRow, InterimRow, SummaryRow
+from headstart.reporting.study_tables import DerivedRow, InterimRow, SummaryRow, classes_of
 from headstart.reporting.style import new_figure
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def pairs(summary: Sequence[SummaryRow], *, arm: str, labels: int) -> "Figure":
         if (row.arm, row.labels) == (arm, labels)
         and (row.network, row.shift) == (first.network, first.shift)
     ]
-    classes = sorted({name for row in rows for name in row.task.split("_")})
+    classes = sorted({name for row in rows for name in classes_of(row.task)})
     trainings = list(dict.fromkeys(row.training for row in rows))
     largest = max(abs(row.gain) for row in rows) or 1.0
     with new_figure(5.4 * len(trainings) + 0.6, 5) as figure:
@@ -127,7 +127,7 @@ def pairs(summary: Sequence[SummaryRow], *, arm: str, labels: int) -> "Figure":
             gains = np.full((len(classes), len(classes)), np.nan)
             for row in rows:
                 if row.training == training:
-                    left, right = (classes.index(name) for name in row.task.split("_"))
+                    left, right = (classes.index(name) for name in classes_of(row.task))
                     gains[left, right] = gains[right, left] = row.gain
             image = axes.imshow(gains, cmap="RdBu_r", vmin=-largest, vmax=largest)
             for (left, right), gain in np.ndenumerate(gains):

@@ -5,6 +5,7 @@ A number that is undefined is NaN here and an empty cell there.
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -21,6 +22,17 @@ class Setting(NamedTuple):
     shift: int
     network: str
     training: str
+
+
+def task_of(classes: Sequence[str]) -> str:
+    r"""Returns what tables call a task: its classes joined by `_`; one in a name is `\_`."""
+    return "_".join(re.sub(r"([\\_])", r"\\\1", name) for name in classes)
+
+
+def classes_of(task: str) -> list[str]:
+    """Returns the classes of a task as `task_of` named it."""
+    names = re.findall(r"(?:^|_)((?:\\.|[^\\_])*)", task, re.DOTALL)
+    return [re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL) for name in names]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
 from headstart.params.strategies import ARMS, BASELINE
-from headstart.reporting.study_tables import AreaRow, Setting
+from headstart.reporting.study_tables import AreaRow, Setting, classes_of
 from headstart.study import verdicts
 from headstart.study.cells_table import Cells, Curve, Curves, resampling, unfit
 from headstart.study.curves import FEW, UNDETERMINED, Best, Estimate, best_of, ranges
@@ -127,7 +127,7 @@ def best_in(
 
 def place(setting: Setting) -> str:
     """Returns a task, network, shift and training budget in words."""
-    *names, last = setting.task.split("_")
+    *names, last = (" ".join(name.split()) for name in classes_of(setting.task))
     task = f"{', '.join(names)} and {last}" if names else last
     kind, _, amount = setting.training.partition("=")
     moved = f", images shifted by up to {setting.shift} pixels" if setting.shift else ""

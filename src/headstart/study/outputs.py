@@ -120,8 +120,7 @@ def _figures(
         "cost.png": study_figures.cost_and_accuracy(summary),
     }
     arms = [arm for arm in grid.arms if arm != BASELINE]
-    # Where a class has the separator in its name, its pairs cannot be told from their names.
-    if grid.target_tasks == ALL_PAIRS and arms and all(r.task.count("_") == 1 for r in summary):
+    if grid.target_tasks == ALL_PAIRS and arms:
         fewest = min(row.labels for row in summary)
         figures["pairs.png"] = study_figures.pairs(summary, arm=arms[0], labels=fewest)
     return figures
