@@ -47,12 +47,10 @@ lock: ## write requirements.lock anew from pyproject.toml (needs uv; LOCK=--upgr
 		--quiet --output-file requirements.lock pyproject.toml
 
 study: setup ## train the study's grid (minutes; see docs/benchmarks.md) and answer its question
-	@.venv/bin/dvc repro study/dvc.yaml:grid
-	@.venv/bin/headstart study page
+	@.venv/bin/headstart study run
 
 claims: setup ## train several tasks and networks (longer) and write docs/claims.md
-	@.venv/bin/dvc repro study/dvc.yaml:claims
-	@.venv/bin/headstart study page --section claims
+	@.venv/bin/headstart study run --section claims
 	@.venv/bin/headstart study claims
 
 ui: setup ## open the MLflow UI on the lab book, http://127.0.0.1:5000

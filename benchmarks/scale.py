@@ -24,6 +24,7 @@ from headstart.data import idx, selection
 from headstart.data.catalogue import FASHION_MNIST
 from headstart.params import yaml_text
 from headstart.project import init
+from headstart.study import default_grid
 
 TIMES = (1, 8)
 VALUES = {
@@ -53,6 +54,7 @@ def project(raw: Path, folder: Path, times: int) -> Path:
         source=[],
         source_model=None,
         layer="auto",
+        study=default_grid.text,
     )
     path = folder / "project/params.yaml"
     path.write_text(yaml_text.edited(path.read_text(), VALUES))

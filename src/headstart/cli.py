@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,12 +14,11 @@ from headstart.core.errors import UserError, reported, warn
 from headstart.core.masking import masked
 from headstart.data import images as image_files
 from headstart.judging import metrics, verdict
-from headstart.params.strategies import BASELINE
+from headstart.params import reading
 from headstart.project import dvc, dvc_plots, lock, outcome, published, same_bytes
-from headstart.reporting import study_tables, terminal
-from headstart.reporting.page import from_markdown
-from headstart.reporting.study_tables import SummaryRow
-from headstart.study import interim, outputs, parameters, stage
+from headstart.reporting import terminal
+from headstart.study import commands as study
+from headstart.study import parameters, stage
 
 
 class _Commands(typer.core.TyperGroup):
@@ -55,11 +53,8 @@ class _SeveralWords(typer.core.TyperCommand):
 app = typer.Typer(
     cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-study = typer.Typer(no_args_is_help=True, help="The study: many seeds, many label budgets.")
-app.add_typer(study, name="study")
+app.add_typer(study.commands, name="study")
 app.add_typer(published.commands, name="networks")
-
-Section = Annotated[Literal["grid", "claims"], typer.Option(help="Of study/params.yaml.")]
 
 
 def _version(asked: bool) -> None:
@@ -115,6 +110,7 @@ def init(
 ) -> None:
     """Write a small project for your own images: then `headstart run` there."""
     from headstart.project import init
+    from headstart.study import default_grid
 
     lines = init.create(
         folder,
@@ -126,8 +122,9 @@ def init(
         layer=layer,
         preprocessing=preprocessing,
         input_size=input_size,
+        study=default_grid.text,
     )
-    _tell(lines)
+    terminal.tell(lines)
 
 
 @app.command()
@@ -138,11 +135,19 @@ def check(
     only_bytes: Annotated[
         bool, typer.Option("--bytes", help="Only compare results with those that are committed.")
     ] = False,
+    of_study: Annotated[
+        bool, typer.Option("--study", help="Also measure what each arm of the study would take.")
+    ] = False,
+    cheaper: Annotated[
+        bool, typer.Option("--cheaper", help="With --study: write a grid that takes less.")
+    ] = False,
 ) -> None:
     """Say what a run will do and what would go wrong; trains nothing."""
     from headstart.project import check
 
     root = Path.cwd()
+    if cheaper and not of_study:
+        raise UserError("--cheaper is a word of --study; give both")
     if only_bytes:
         typer.echo("\n".join(same_bytes.compared(root)))
         return
@@ -153,12 +158,19 @@ def check(
         count, damaged = same_bytes.damaged(root)
         report.lines.append(f"DVC's cache: {count} files, {len(damaged)} damaged")
         report.problems += damaged
-    _tell(report.lines)
-    _heed(report)
-    if (root / stage.PARAMETERS).is_file() and report.shape:
+    terminal.tell(report.lines)
+    report.heed()
+    if (root / stage.PARAMETERS).is_file() and report.data:
         from headstart.study import native
 
-        typer.echo(native.savings(parameters.load(root / stage.PARAMETERS), report.shape))
+        typer.echo(native.savings(parameters.load(root / stage.PARAMETERS), report.data.shape))
+    if of_study and report.data:
+        from headstart.study import default_grid
+
+        settings = reading.load(root / "params.yaml")
+        terminal.tell(
+            default_grid.outlook(root / stage.PARAMETERS, settings, report.data, cheaper=cheaper)
+        )
     typer.echo("nothing stands in the way of `headstart run`")
 
 
@@ -168,7 +180,7 @@ def run(context: typer.Context) -> None:
     from headstart.project import check
 
     root = _root()
-    _heed(check.surroundings(root))
+    check.surroundings(root).heed()
     lock.write(root)
     with tempfile.NamedTemporaryFile(prefix="headstart-") as shown:
         # evaluate notes there that it printed the table, so that it is not printed twice.
@@ -253,11 +265,11 @@ def publish(
     if every:
         for name, done in tracking.publish_all(root).items():
             typer.echo(f"{name}: nothing to publish" if isinstance(done, str) else f"{name}:")
-            _tell([f"({done})"] if isinstance(done, str) else done.lines)
+            terminal.tell([f"({done})"] if isinstance(done, str) else done.lines)
     elif if_changed and rev is None and tracking.published(root):
         typer.echo("nothing changed since the last publication")
     else:
-        _tell(tracking.publish(root, rev=rev).lines)
+        terminal.tell(tracking.publish(root, rev=rev).lines)
     _tell_store(root)
 
 
@@ -279,121 +291,12 @@ def register(
     _tell_store(root)
 
 
-@study.command()
-def export(
-    cell: Annotated[
-        str, typer.Argument(help="Such as sandal_shirt/mlp/steps=2000/labels=10/frozen/seed=0.")
-    ],
-    to: Annotated[Path, typer.Option(help="The file to write.")] = Path("cell.npz"),
-    section: Section = "grid",
-) -> None:
-    """Write a cell's initial weights, subset and order, for anyone to check with other code."""
-    from headstart.study import export
-
-    trains, _ = stage.runner(section)
-    export.export(trains, cell, to)
-    typer.echo(f"{to}: {cell}")
-
-
-@study.command()
-def page(section: Section = "grid") -> None:
-    """Draw study.md from a section's tables: the answer, verdicts, labels saved, pictures.
-
-    The same page as HTML, in one file, goes to reports/study-SECTION.html. Before the stage has
-    ended, an interim page goes there: what there is so far, without any judgement.
-    """
-    asked, tables = parameters.load(stage.PARAMETERS), stage.METRICS / section
-    if progress := interim.unfinished(section, getattr(asked, section), tables):
-        typer.echo(f"interim: {progress.done} of {progress.asked} networks")
-        written = interim.write_page(progress)
-    else:
-        written = outputs.write_page(tables, asked.statistics)
-    html = Path(f"reports/study-{section}.html")
-    from_markdown(html, written)
-    typer.echo(f"{written}\n{html}")
-
-
-@study.command()
-def claims() -> None:
-    """Write docs/claims.md, the notebook's claims answered, from the tables of `claims`."""
-    from headstart.study import claims
-
-    settings, path = parameters.load(stage.PARAMETERS), Path("docs/claims.md")
-    claims.write(path, stage.METRICS / "claims", settings.claims, settings.statistics)
-    typer.echo(path)
-
-
-@study.command()
-def power(
-    gain: Annotated[
-        float, typer.Option(min=1e-6, max=1.0, help="In accuracy: 0.005 is half a point.")
-    ],
-    section: Section = "grid",
-) -> None:
-    """Say how many seeds show a gain with 80 % power, by arm and label budget.
-
-    By the spread over seeds that the committed study saw; in brackets corrected for all
-    comparisons of the same task, network and training budget.
-    """
-    from headstart.study import answer, power
-
-    settings = parameters.load(stage.PARAMETERS).statistics
-    summary = study_tables.read(stage.METRICS / section / "summary.csv", SummaryRow)
-    for setting, arms in power.seeds(summary, gain, settings).items():
-        labels = [str(budget) for budget in next(iter(arms.values()))]
-        rows = [("labels", *labels), *((arm, *own.values()) for arm, own in arms.items())]
-        typer.echo(f"{answer.place(setting)}: seeds for a gain of {100 * gain:g} points")
-        _tell(terminal.aligned(rows))
-
-
-@study.command()
-def saved(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE.csv", help="Columns: labels, arm, accuracy or error, perhaps seed."
-        ),
-    ],
-    baseline: Annotated[str, typer.Option(help="The arm that others are held against.")] = BASELINE,
-    confidence: Annotated[float, typer.Option(min=0.5, max=0.999, help="Of intervals.")] = 0.95,
-) -> None:
-    """Say how many labels each arm saves on learning curves of your own."""
-    from headstart.study import saved
-
-    table = saved.rows(file, baseline=baseline, confidence=confidence)
-    typer.echo("\n".join(terminal.aligned(table)))
-
-
-@study.command("publish")
-def publish_study(section: Section = "grid") -> None:
-    """Write the study's run to MLflow: parameters, curves, tables, pictures."""
-    root = _root()
-    from headstart.tracking import publication
-
-    run_id, new = publication.publish_study(root, section)
-    typer.echo(f"study {section}: {'written' if new else 'there already'}, run {run_id}")
-    _tell_store(root)
-
-
 def _root() -> Path:
     return tracking.project_root(Path.cwd())
 
 
-def _tell(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(f"  {line}")
-
-
 def _tell_store(root: Path) -> None:
     typer.echo(f"MLflow: {masked(tracking.address(root))}")
-
-
-def _heed(report: Any) -> None:
-    """Prints the warnings of a check, and ends where there are problems."""
-    for warning in report.warnings:
-        warn(warning)
-    if report.problems:
-        raise UserError("\n  ".join(report.problems))
 
 
 if __name__ == "__main__":

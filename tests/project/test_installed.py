@@ -80,6 +80,25 @@ def test_lab_book_has_the_run(project: Installed) -> None:
     assert states(project.root) == [("FINISHED", "active")] * 4
 
 
+def test_study_ends_with_page_lab_book_and_seeds_that_would_show_more(project: Installed) -> None:
+    small = {
+        "grid.seeds": "2",
+        "grid.labels": "[2 a class, all]",
+        "grid.training": "- steps: 5",
+        "grid.learning_rates": "[0.01]",
+    }
+    edit_params(project.root / "study/params.yaml", small)
+    printed = project.run("headstart", "study", "run")
+    assert executed(printed.replace("study/dvc.yaml:", "")) == ["grid"]
+    assert "8 and 9 (mlp, 5 steps): " in printed
+    assert "<h1>" in project.read("reports/study-grid.html")
+    assert "frozen" in project.run("headstart", "study", "power", "--gain", "0.05")
+    assert "study grid: there already" in project.run("headstart", "study", "publish")
+    assert "8 and 9" in project.run("headstart", "study", "run")
+    project.commit("Study")
+    assert "grid" not in project.run("dvc", "status", "study/dvc.yaml")
+
+
 def test_registry_gets_the_model_with_the_installed_library(project: Installed) -> None:
     printed = project.run("headstart", "register")
     assert "headstart-target version 1" in printed

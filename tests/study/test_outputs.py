@@ -20,7 +20,7 @@ from headstart.cli import app
 from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
-from headstart.reporting import study_figures, study_tables, style
+from headstart.reporting import render, study_figures, study_tables, style
 from headstart.reporting.page import from_markdown
 from headstart.reporting.study_tables import (
     AreaRow,
@@ -469,6 +469,18 @@ def test_arms_have_looks_of_their_own_without_an_entry_for_each() -> None:
     assert len({study_figures.looks(arm) for arm in SHARES}) == len(SHARES)
 
 
+def test_names_of_classes_may_hold_what_joins_them_and_what_pages_mean() -> None:
+    for names in (["a_b", "c"], ["a", "b_c"], ["\\", "_"], ["x", "y", "z z"], ["a\nb", "c\\_d"]):
+        assert study_tables.classes_of(study_tables.task_of(names)) == names
+    assert study_tables.task_of(["sandal", "shirt"]) == "sandal_shirt"
+    assert render.markdown("a|b *c* <i> [d] _e_ mlp_300") == (
+        r"a\|b \*c\* \<i\> \[d\] \_e\_ mlp_300"
+    )
+    heat = made(task=study_tables.task_of(["t_x", "y"])) + made(task=r"t\_x_z") + made(task="y_z")
+    summary, _, _ = tables(heat)
+    study_figures.pairs(summary, arm="frozen", labels=10)
+
+
 def test_power_says_how_many_seeds_show_a_gain(written: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(written)
     done = CliRunner().invoke(app, ["study", "power", "--gain", "0.005"])
@@ -522,7 +534,7 @@ def test_claim_without_limits_fails_with_one_case() -> None:
 def test_claims_are_answered_from_the_tables(written: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(written)
     path, folder = Path("docs/claims.md"), Path("metrics/study/claims")
-    claims.write(path, folder, STUDY.claims, RULES)
+    claims.write(path, folder, STUDY.section("claims"), RULES)
     text = path.read_text()
     assert (
         "## 1. Transfer gives 0.99 where normal training gives 0.50\n\n**Not supported.**" in text
@@ -545,7 +557,7 @@ def test_time_has_a_verdict_of_its_own_by_all_rounds(written: Path, monkeypatch:
     monkeypatch.chdir(written)
     artefacts.write_json(claims.SECONDS, {"measured": measured})
     path = Path("docs/claims.md")
-    claims.write(path, Path("metrics/study/claims"), STUDY.claims, RULES)
+    claims.write(path, Path("metrics/study/claims"), STUDY.section("claims"), RULES)
     text = path.read_text()
     claims.SECONDS.unlink()
     assert "| features once | 10.3 to 11 | supported |" in text
@@ -563,7 +575,7 @@ def test_committed_claims_are_those_of_the_committed_tables(
     (tmp_path / "docs").mkdir()
     # The page names its pictures by the folder that it was handed.
     monkeypatch.chdir(ROOT)
-    claims.write(tmp_path / "docs/claims.md", folder, STUDY.claims, RULES)
+    claims.write(tmp_path / "docs/claims.md", folder, STUDY.section("claims"), RULES)
     assert (tmp_path / "docs/claims.md").read_text() == (ROOT / "docs/claims.md").read_text()
 
 
@@ -584,6 +596,19 @@ def test_study_is_one_run_in_mlflow_however_often_it_is_published(
     curve = client.get_metric_history(run_id, "sandal_shirt/mlp/epochs 5/frozen/mean")
     assert [point.step for point in curve] == [10, 100, 1000]
     assert {file.path for file in client.list_artifacts(run_id)} == {"plots", "tables"}
+
+
+def test_every_task_has_a_name_that_mlflow_takes() -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    from headstart.tracking import entries
+
+    tasks = ["sandal_shirt", "a/../b_c", "a&b_c", "a+b_c", "été_ж", "x" * 400, "x" * 401]
+    names = entries._metric_names(tasks)
+    assert names["sandal_shirt"] == "sandal_shirt"
+    assert len(set(names.values())) == len(tasks)
+    for name in names.values():
+        _validate_metric_name(f"{name}/shift 4/mlp_300_100/steps 2000/random_frozen/degenerate")
 
 
 def test_study_that_was_not_run_cannot_be_published(tmp_path: Path) -> None:
@@ -665,8 +690,8 @@ def test_claims_are_judged_at_both_rates_and_say_what_hangs_on_them(
         for own in made(shares=good) + made(network="cnn", shares=good)
     ]
     folder = Path("metrics/study/claims")
-    outputs.write(folder, chosen, STUDY.claims, RULES, unsearched=unsearched)
-    claims.write(Path("docs/claims.md"), folder, STUDY.claims, RULES)
+    outputs.write(folder, chosen, STUDY.section("claims"), RULES, unsearched=unsearched)
+    claims.write(Path("docs/claims.md"), folder, STUDY.section("claims"), RULES)
     text = Path("docs/claims.md").read_text()
     # The first claim, and both cases of the third.
     assert "; 1 of 3 judgements hang on it: at the rates of no search 0 of these are not" in text

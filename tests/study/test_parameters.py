@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 import yaml
+from projects import edit_params
+from studies import DIGITS, write_parameters
 
 from headstart.core.errors import UserError
 from headstart.data import catalogue
@@ -56,7 +58,10 @@ def test_committed_parameters_are_the_default_grid_of_1800_trainings() -> None:
         ("shifted_tasks", "some", "allowed are a list of tasks, or all"),
         ("shifted_tasks", [["sandal"]], "fewer than two classes"),
         ("search_seeds", 0, "must be 1 or more"),
-        ("source_classes", "none", "allowed are others, or a list"),
+        ("source_classes", "some", "allowed are others, a list of two or more classes, none"),
+        ("source_classes", "none", "frozen starts from a network trained on them"),
+        ("labels", ["0 a class"], "nor such as 5 a class"),
+        ("labels", ["5 a class", "5 a class"], "names 5 a class more than once"),
     ],
 )
 def test_nonsense_is_refused_with_its_key(key: Any, value: Any, said: Any) -> None:
@@ -97,6 +102,48 @@ def test_budgets_that_the_data_cannot_fill_are_refused(grid: Any, said: Any) -> 
     with pytest.raises(UserError) as caught:
         list(plan.groups(settings, asked, available={"sandal_shirt": 5125}))
     assert said in str(caught.value)
+
+
+def test_what_is_project_comes_from_the_pipelines_parameters(tmp_path: pathlib.Path) -> None:
+    write_parameters(
+        tmp_path,
+        DIGITS,
+        target_tasks="project",
+        source_classes="project",
+        networks="project",
+        source_training="project",
+    )
+    values = {
+        "tasks.target_classes": "['3', 8, '1']",
+        "tasks.source_classes": "[0, 5]",
+        "network": "{name: cnn, filters: [4], dense: [], activation: relu}",
+        "source_training.epochs": "7",
+    }
+    edit_params(tmp_path / "params.yaml", values)
+    grid = parameters.load(tmp_path / "study/params.yaml").grid
+    assert grid.target_tasks == (("3", 8, "1"),)
+    assert grid.source_classes == (0, 5)
+    assert labels(grid.networks) == ("cnn",)
+    assert grid.source_training.epochs == 7
+    (question,) = plan.questions(grid, [str(digit) for digit in range(10)], {})
+    assert question.target.numbers == (3, 8, 1)
+    assert question.source.numbers == (0, 5)
+
+
+def test_project_that_is_wrong_is_refused_where_it_stands(tmp_path: pathlib.Path) -> None:
+    write_parameters(tmp_path, DIGITS, target_tasks="project")
+    edit_params(tmp_path / "params.yaml", {"tasks.target_classes": "['3']"})
+    with pytest.raises(UserError, match=r"/params.yaml: tasks.target_classes: \['3'\] names fewer"):
+        parameters.load(tmp_path / "study/params.yaml")
+
+
+def test_study_without_a_section_says_which_there_is() -> None:
+    values = yaml.safe_load(FILE.read_text())
+    del values["claims"]
+    study = parameters.parse(yaml.safe_dump(values), "study/params.yaml")
+    assert study.section("grid") == study.grid
+    with pytest.raises(UserError, match="claims: is missing; --section grid"):
+        study.section("claims")
 
 
 def test_unknown_class_is_refused() -> None:

@@ -104,7 +104,7 @@ def test_refusal_names_the_file_and_the_key(
 
 
 @pytest.mark.parametrize("section", ["grid", "claims"])
-def test_stage_declares_the_parameters_of_the_dataset_that_it_reads(
+def test_stage_declares_the_parameters_of_the_pipeline_that_it_reads(
     digits: Path, monkeypatch: pytest.MonkeyPatch, section: str
 ) -> None:
     read = set()
@@ -115,9 +115,18 @@ def test_stage_declares_the_parameters_of_the_dataset_that_it_reads(
                 read.add(f"dataset.{name}")
             return super().__getattribute__(name)
 
+    class Watched(sections.Params):
+        def __getattribute__(self, name: str) -> Any:
+            if name in sections.Params.model_fields.keys() - {"dataset"}:
+                read.add(name)
+            return super().__getattribute__(name)
+
+    asked = ("target_tasks", "source_classes", "networks", "source_training")
+    edit_params(Path("study/params.yaml"), {f"grid.{key}": "project" for key in asked})
     settings = reading.load(Path("params.yaml"))
     recorder = Recorder.model_construct(**settings.dataset.model_dump())
-    watched = settings.model_copy(update={"dataset": recorder})
+    values = {key: getattr(settings, key) for key in sections.Params.model_fields}
+    watched = Watched.model_construct(**values | {"dataset": recorder})
     monkeypatch.setattr(reading, "load", lambda path: watched)
     stage.runner("grid")
     declared = yaml.safe_load((ROOT / "study/dvc.yaml").read_text())["stages"][section]["params"]

@@ -6,6 +6,7 @@ from typing import Any
 from projects import ROOT, Project, edit_params
 
 from headstart.project import init
+from headstart.study import default_grid
 
 QUICK = {
     "source_training.epochs": "2",
@@ -32,5 +33,5 @@ def new(folder: Path, **options: Any) -> Own:
         "data": None, "dataset": None, "target": [], "source": [], "source_model": None,
         "layer": "auto",
     }  # fmt: skip
-    init.create(folder, **(wanted | options))
+    init.create(folder, **(wanted | options), study=default_grid.text)
     return Own(folder)

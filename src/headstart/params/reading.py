@@ -46,11 +46,17 @@ def read(path: Path) -> str:
 
 
 def validated(
-    text: str, name: str, model: type[Model], explain: Callable[[dict[str, Any]], str]
+    text: str,
+    name: str,
+    model: type[Model],
+    explain: Callable[[dict[str, Any]], str],
+    *,
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Model:
     """Returns the YAML `text` as a `model`; `name` stands for the file in messages.
 
-    `explain` gives a line for each of pydantic's errors.
+    `explain` gives a line for each of pydantic's errors, `complete` takes the values as they stand
+    in the file and gives those that are checked.
 
     Raises:
         UserError: It is not YAML, or holds a key or value that is not allowed.
@@ -59,7 +65,7 @@ def validated(
     if not isinstance(values, dict):
         raise UserError(f"{name}: holds no keys; expected sections such as {_allowed(model)}")
     try:
-        return model.model_validate(values)
+        return model.model_validate(complete(values))
     except ValidationError as error:
         lines = [explain(dict(item)) for item in error.errors(include_url=False)]
         head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "

@@ -5,8 +5,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from headstart.judging import power
 from headstart.learning import features
 from headstart.params import reading, sections
 from headstart.project import source_network, trainings
-from headstart.project.report import Report
+from headstart.project.report import Data, Report
 
 # Images of one's own that a network from elsewhere is tried on.
 _SHOWN_TO_NETWORK = 32
@@ -41,7 +39,7 @@ def check(root: Path) -> Report:
     data = report.attempt(_data, root, settings, report)
     if data is None:
         return report
-    report.shape = data.shape
+    report.data = data
     both = report.attempt(selection.source_and_target, settings.tasks, data.classes, data.aliases)
     drawn = report.attempt(selection.draw, settings.dataset, data.labels)
     if both is None or drawn is None:
@@ -93,21 +91,7 @@ def surroundings(root: Path) -> Report:
     return report
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The images of a project, as far as is known before they are prepared.
-
-    `labels` is by raw part. Where they are not `counted`, only their number is right.
-    """
-
-    classes: Sequence[str]
-    aliases: Mapping[str, str]
-    labels: Mapping[str, np.ndarray]
-    shape: tuple[int, ...]
-    counted: bool
-
-
-def _data(root: Path, settings: sections.Params, report: Report) -> _Data:
+def _data(root: Path, settings: sections.Params, report: Report) -> Data:
     chosen = settings.dataset
     if chosen.path is not None:
         with located("params.yaml: dataset."):
@@ -146,7 +130,7 @@ def _data(root: Path, settings: sections.Params, report: Report) -> _Data:
     total = sum(map(len, labels.values()))
     pixels = " x ".join(map(str, shape))
     report.lines.append(f"data: {chosen.name}, {total} images of {pixels}, {len(classes)} classes")
-    return _Data(classes, aliases, labels, shape, counted)
+    return Data(classes, aliases, labels, shape, counted)
 
 
 def _test_images(images: int, rules: sections.Evaluate, report: Report) -> None:
@@ -184,7 +168,7 @@ def _test_images(images: int, rules: sections.Evaluate, report: Report) -> None:
 
 
 def _decoded(
-    settings: sections.Params, report: Report, *, data: _Data, root: Path
+    settings: sections.Params, report: Report, *, data: Data, root: Path
 ) -> tuple[list[np.ndarray], float]:
     """Decodes all photographs; returns some of them, and the seconds that it took."""
     shown: list[np.ndarray] = []
@@ -202,7 +186,7 @@ def _decoded(
     return shown, time.perf_counter() - began
 
 
-def _source_network(settings: sections.Params, report: Report, *, data: _Data, root: Path) -> None:
+def _source_network(settings: sections.Params, report: Report, *, data: Data, root: Path) -> None:
     """Tells what a network from elsewhere is like, as far as its name or file says."""
     chosen = settings.source_training
     if chosen.from_ is None:

@@ -13,19 +13,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from headstart.core.errors import UserError, located
 from headstart.data import catalogue, digits, own, tasks, weights
 from headstart.data.survey import Survey
 from headstart.params import reading, yaml_text
-from headstart.project import dvc, lock, source_network
+from headstart.params.sections import Params
+from headstart.project import dvc, lock, pipelines, source_network
 
 STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
 _HERE = Path(__file__).resolve().parent
-_LIBRARY = "src/headstart/"
-# A folder for what is a user's own; headstart's own pipeline watches it whole.
-_OWN = "data/own"
 # What lies there is not for git: DVC keeps it.
 _IGNORES = {
     "models/own/.gitignore": "*\n!.gitignore\n!*.dvc\n",
@@ -42,6 +40,16 @@ _BATCH = 32
 _ALL = "all"
 # JSON is YAML on one line.
 _yaml = functools.partial(json.dumps, ensure_ascii=False)
+_read = functools.partial(Path.read_text, encoding="utf-8")
+
+
+class Study(Protocol):
+    """Gives study/params.yaml, changed from `template` to fit a project: a floor above makes it."""
+
+    def __call__(
+        self, template: str, settings: Params, survey: Survey, /, *, size: tuple[int, int]
+    ) -> str:
+        """Returns the text; `size` is the height and width of images."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ def create(
     layer: str,
     preprocessing: str = "auto",
     input_size: int | None = None,
+    study: Study,
 ) -> list[str]:
     """Writes a project into `folder` and returns what it chose, as lines for a person.
 
@@ -73,7 +82,8 @@ def create(
     headstart knows. `target` and `source` are names or numbers of classes; empty they stand for a
     dataset's last two, and for all others. `source_model` is `keras:NAME`, or a `.keras`, `.h5` or
     `.hdf5` file, copied too, which is cut at `layer`; `preprocessing` and `input_size` (pixels a
-    side) are what it is given, where it is not to be chosen from what the network tells.
+    side) are what it is given, where it is not to be chosen from what the network tells. `study`
+    gives study/params.yaml.
 
     Raises:
         UserError: The folder is in use, or the data or the classes cannot make a project. Nothing
@@ -125,13 +135,14 @@ def create(
         values["source_training.epochs"] = "5"
     if network and not weights.named(network):
         own_files[network] = Path(str(source_model))
+    height, width = images.size or survey.sizes[0]
+    # Refused before anything is written or fetched.
+    settings = reading.parse(_parameters(values), "params.yaml")
+    grid = study(_read(_HERE / "study.yaml"), settings, survey, size=(height, width))
     with tempfile.TemporaryDirectory(prefix="headstart-") as fetched:
-        # Refused before anything is written or fetched.
-        _parameters(values)
         if network and (sum_ := source_network.unpublished_sum(network, input_size, Path(fetched))):
             values["source_training.sha256"] = _yaml(sum_)
-        _write(folder, values, own_files, words, brought=Path(fetched))
-    height, width = images.size or survey.sizes[0]
+        _write(folder, values, own_files, words, study=grid, brought=Path(fetched))
     sums = ", ".join(f"{count} {part}" for part, count in survey.totals.items())
     return [
         f"{images.label}: {len(classes)} classes, images: {sums}",
@@ -270,9 +281,7 @@ def _parameters(values: Mapping[str, str]) -> str:
     """Returns the text of params.yaml: headstart's own with `values`."""
     _, ours = (lock.template() / "params.yaml").read_text(encoding="utf-8").split("\n", 1)
     head = "# Every value that a stage uses stands here; the code holds no default.\n"
-    text = head + yaml_text.edited(ours, values)
-    reading.parse(text, "params.yaml")
-    return text
+    return head + yaml_text.edited(ours, values)
 
 
 def _write(
@@ -281,23 +290,25 @@ def _write(
     own_files: dict[str, Path],
     words: Mapping[str, str],
     *,
+    study: str,
     brought: Path,
 ) -> None:
     """Writes a project into `folder`, all of it or nothing.
 
     `values` are those of params.yaml that differ from headstart's own, `own_files` the user's files
-    and folders by where they go, `words` those of the README, and in `brought` lie the weights that
-    were fetched.
+    and folders by where they go, `words` those of the README, `study` is the text of
+    study/params.yaml, and in `brought` lie the weights that were fetched.
     """
     template = lock.template()
-    read = functools.partial(Path.read_text, encoding="utf-8")
     files = {
         "params.yaml": _parameters(values),
-        "dvc.yaml": _pipeline(read(template / "dvc.yaml"), list(own_files)),
-        "README.md": read(_HERE / "readme.md").format(**words),
+        "dvc.yaml": pipelines.of_project(_read(template / "dvc.yaml"), list(own_files)),
+        "study/params.yaml": study,
+        "study/dvc.yaml": pipelines.study_of_project(_read(template / "study/dvc.yaml")),
+        "README.md": _read(_HERE / "readme.md").format(**words),
         **_IGNORES,
     }
-    scripts = [f"stages/{stage}.py" for stage in ("_checkout", *STAGES)]
+    scripts = [f"stages/{stage}.py" for stage in ("_checkout", *STAGES, "study")]
     copies = {".gitignore": _HERE / "gitignore", **{name: template / name for name in scripts}}
     with _made_whole(folder) as new:
         for name, text in files.items():
@@ -314,27 +325,6 @@ def _write(
                 shutil.copyfile(original, new / name)
         lock.write(new)
         _initialise(new, template, list(own_files))
-
-
-def _pipeline(text: str, own_files: Sequence[str]) -> str:
-    """Returns headstart's dvc.yaml for a project.
-
-    Each stage depends on its line in headstart.lock in place of the library's folders, and on the
-    user's own images in place of the folder for them. That for networks stays: one may be swapped
-    for another (`-S source_training.from=`).
-    """
-    document = yaml_text.round_trip(text)
-    document.ca.comment = None
-    for name, stage in document["stages"].items():
-        deps: list[Any] = stage["deps"]
-        for at in reversed(range(len(deps))):
-            if deps[at].startswith(_LIBRARY):
-                del deps[at]
-            elif deps[at] == _OWN:
-                deps[at : at + 1] = [path for path in own_files if path.startswith(_OWN)]
-        stage["params"].append({lock.FILE: [name]})
-    head = "# What each stage reads and writes; the library is the installed headstart.\n"
-    return head + yaml_text.as_text(document)
 
 
 @contextlib.contextmanager

@@ -75,14 +75,14 @@ def tell(
         settings, found, works, images=images, pixels=math.prod(shape), decoding=decoding
     )
     parts_told = ", ".join(
-        f"{part} {_duration(seconds)}"
+        f"{part} {duration(seconds)}"
         for part, seconds in expected.seconds.items()
         if seconds >= 0.5
     )
     memory = expected.memory
     most = "" if memory is None else f", up to {memory / 1e6:,.0f} MB of memory"
     report.lines.append(
-        f"expected: about {_duration(expected.total)} on this machine, without downloads "
+        f"expected: about {duration(expected.total)} on this machine, without downloads "
         f"({parts_told}){most}"
     )
 
@@ -151,7 +151,8 @@ def _brief(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds >= 1 else f"{1000 * seconds:.2g} ms"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Returns a time in words, as roughly as it is known."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

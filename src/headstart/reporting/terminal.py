@@ -1,7 +1,7 @@
 """The record on the terminal: a short table, warnings, the verdict."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from headstart.judging.metrics import Outcome
@@ -45,6 +45,12 @@ def summary(outcome: Outcome, *, file: TextIO | None = None) -> None:
     console.print()
     say(words.verdict_sentence(record.comparison, outcome.compared), "bold")
     say(outcome.reason)
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Prints lines below what was said."""
+    for line in lines:
+        print(f"  {line}")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

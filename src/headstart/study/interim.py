@@ -21,7 +21,7 @@ from headstart.params import yaml_text
 from headstart.reporting import render, study_figures, study_tables, style
 from headstart.reporting.study_tables import InterimRow
 from headstart.study import plan, statistics
-from headstart.study.parameters import Grid
+from headstart.study.parameters import Grid, of_project
 
 FOLDER = Path(".headstart")
 # Tasks and networks in the picture: forty panels take matplotlib seconds.
@@ -169,10 +169,11 @@ def _answered(section: str) -> object:
         return None
     text = _LOCK.read_text(encoding="utf-8")
     stage = yaml_text.written_by_dvc(text, str(_LOCK))["stages"].get(section, {})
-    values = stage.get("params", {}).get(_PARAMETERS, {}).get(section)
+    seen = stage.get("params", {})
+    values = seen.get(_PARAMETERS, {}).get(section)
     try:
-        return values and _plain(Grid.model_validate(values))
-    except ValueError:
+        return values and _plain(Grid.model_validate(of_project(values, seen["params.yaml"])))
+    except (ValueError, KeyError):
         return values
 
 

@@ -31,7 +31,8 @@ def savings(study: Study, shape: tuple[int, ...]) -> str:
     """
     if not runtime.beyond_avx2():
         return "replicas.instructions: native would save nothing: the processor stops at AVX2"
-    networks = tuple(dict.fromkeys((*study.grid.networks, *study.claims.networks)))
+    grids = filter(None, (study.grid, study.claims))
+    networks = tuple(dict.fromkeys(network for grid in grids for network in grid.networks))
     asked = {"shape": shape, "networks": [network.model_dump() for network in networks]}
     capped, native = (_apart(how, asked) for how in (runtime.AVX2, runtime.NATIVE))
     shares = ", ".join(

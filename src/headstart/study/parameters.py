@@ -1,12 +1,18 @@
-"""`study/params.yaml` as typed, validated values. Holds no default: every value stands there."""
+"""`study/params.yaml` as typed, validated values. Holds no default: every value stands there.
+
+What stands there as `project` is taken from `params.yaml`, so that a study follows the pipeline.
+"""
 
 import functools
 import math
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, PlainValidator, model_validator
 
+from headstart.core.errors import UserError
 from headstart.params import fields, reading
 from headstart.params.fields import (
     BatchSize,
@@ -18,12 +24,15 @@ from headstart.params.fields import (
     Whole,
 )
 from headstart.params.networks import Network
-from headstart.params.sections import TrainingSettings
+from headstart.params.sections import Params, TrainingSettings
 from headstart.params.strategies import ARMS, BASELINE
 from headstart.study.budget import Budget
 
 ALL = "all"
 ALL_PAIRS = "all_pairs"
+PROJECT = "project"
+_SECTIONS = ("grid", "claims")
+_A_CLASS = re.compile(r"([1-9][0-9]{0,8}) a class")
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 _MOST_SEEDS = 10_000
@@ -38,7 +47,8 @@ def _target_tasks(value: Any) -> tuple[Classes, ...] | str:
         return ALL_PAIRS
     if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
         raise ValueError(
-            "is not allowed; allowed are a list of classes, a list of such lists, or all_pairs"
+            "is not allowed; allowed are a list of classes, a list of such lists, all_pairs, or "
+            "project"
         )
     single = not any(isinstance(entry, list | tuple) for entry in value)
     tasks = [tuple(value)] if single else [_as_tuple(entry) for entry in value]
@@ -58,9 +68,10 @@ def _shifted_tasks(value: Any) -> tuple[Classes, ...] | str:
 
 
 def _source_classes(value: Any) -> str | tuple[int | str, ...]:
-    # Unlike the pipeline's, the study's source networks are always trained.
-    if isinstance(value, str) and value != "others":
-        raise ValueError("is not allowed; allowed are others, or a list of two or more classes")
+    if isinstance(value, str) and value not in ("others", "none"):
+        raise ValueError(
+            "is not allowed; allowed are others, a list of two or more classes, none, or project"
+        )
     return fields.others_or_classes(value)
 
 
@@ -70,13 +81,22 @@ def _as_tuple(value: Any) -> Any:
 
 def _labels(value: Any) -> tuple[int | str, ...]:
     if not isinstance(value, tuple) or not value:
-        raise ValueError("is not a list of label budgets: numbers of labels, or all")
+        raise ValueError("is not a list of label budgets: numbers of labels, N a class, or all")
     for entry in value:
-        if entry == ALL:
+        if entry == ALL or a_class(entry):
             continue
         if isinstance(entry, bool) or not isinstance(entry, int) or entry < 1:
-            raise ValueError(f"holds {entry!r}, which is neither a number of labels nor all")
+            raise ValueError(
+                f"holds {entry!r}, which is neither a number of labels nor all, nor such as "
+                "5 a class"
+            )
     return _distinct(value)
+
+
+def a_class(entry: int | str) -> int:
+    """Returns the labels a class that a budget such as `5 a class` names; 0 for any other."""
+    named = _A_CLASS.fullmatch(entry) if isinstance(entry, str) else None
+    return int(named[1]) if named else 0
 
 
 def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -114,7 +134,7 @@ class Grid(Section):
         tuple[tuple[int | str, ...], ...] | Literal["all_pairs"], PlainValidator(_target_tasks)
     ]
     source_classes: Annotated[
-        Literal["others"] | tuple[int | str, ...], PlainValidator(_source_classes)
+        Literal["others", "none"] | tuple[int | str, ...], PlainValidator(_source_classes)
     ]
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
@@ -145,6 +165,13 @@ class Grid(Section):
             raise fields.Refused(
                 "arms", self.arms, "baseline among them, since gains are differences to it"
             )
+        started = [arm for arm in self.arms if ARMS[arm].from_source]
+        if started and self.source_classes == "none":
+            raise fields.Refused(
+                "source_classes",
+                "none",
+                f"others or a list of classes: {started[0]} starts from a network trained on them",
+            )
         divided = [arm for arm in self.arms if ARMS[arm].two_phases]
         if divided and any(budget.amount < 2 for budget in self.training):
             raise fields.Refused(
@@ -165,27 +192,80 @@ class Grid(Section):
 
 
 class Study(Section):
-    """All of `study/params.yaml`."""
+    """All of `study/params.yaml`. A project of `headstart init` has no `claims`."""
 
     engine: Literal["local", "ray"]
     replicas: Replicas
     statistics: Statistics
     grid: Grid
-    claims: Grid
+    claims: Grid | None = None
+
+    def section(self, name: str) -> Grid:
+        """Returns the grid of a section.
+
+        Raises:
+            UserError: There is no such section.
+        """
+        grid: Grid | None = getattr(self, name)
+        if grid is None:
+            raise UserError(
+                f"study/params.yaml: {name}: is missing; --section grid is the study that is there"
+            )
+        return grid
 
 
 def load(path: Path) -> Study:
-    """Returns the validated parameters in the file `path`.
+    """Returns the validated parameters in the file `path`, and in `params.yaml` above its folder.
 
     Raises:
-        UserError: The file is missing, is not YAML, or holds a key or value that is not allowed.
+        UserError: A file is missing, is not YAML, or holds a key or value that is not allowed.
     """
-    return parse(reading.read(path), str(path))
+    project = functools.partial(reading.load, path.parents[1] / "params.yaml")
+    return parse(reading.read(path), str(path), project=project)
 
 
-def parse(text: str, name: str) -> Study:
-    """Returns the validated parameters in the YAML `text`; `name` stands for it in messages."""
-    return reading.validated(text, name, Study, functools.partial(_explained, name=name))
+def parse(text: str, name: str, *, project: Callable[[], Params] | None = None) -> Study:
+    """Returns the validated parameters in the YAML `text`; `name` stands for it in messages.
+
+    `project` gives those of `params.yaml`, and is asked where `project` stands in the text.
+    """
+
+    def complete(values: dict[str, Any]) -> dict[str, Any]:
+        asking = {key for key in _SECTIONS if PROJECT in _values_of(values.get(key))}
+        if not (asking and project):
+            return values
+        settings = project()
+        sections = {
+            name: getattr(settings, name).model_dump(by_alias=True)
+            for name in ("tasks", "network", "source_training")
+        }
+        return values | {key: of_project(values[key], sections) for key in asking}
+
+    explain = functools.partial(_explained, name=name)
+    return reading.validated(text, name, Study, explain, complete=complete)
+
+
+def of_project(grid: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a grid, those that are `project` taken from `params.yaml`'s sections.
+
+    `sections` has `tasks`, `network` and `source_training`.
+    """
+    taken = {
+        "target_tasks": lambda: sections["tasks"]["target_classes"],
+        "source_classes": lambda: sections["tasks"]["source_classes"],
+        "networks": lambda: [sections["network"]],
+        "source_training": lambda: {
+            key: sections["source_training"][key] for key in TrainingSettings.model_fields
+        },
+    }
+    return {
+        key: taken[key]() if value == PROJECT and key in taken else value
+        for key, value in grid.items()
+    }
+
+
+def _values_of(section: Any) -> list[Any]:
+    return list(section.values()) if isinstance(section, dict) else []
 
 
 def _explained(error: dict[str, Any], name: str) -> str:

@@ -1,12 +1,13 @@
 """A grid with its data and groups, checked before anything trains."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psutil
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, WrongValue
 from headstart.core.parts import Part
 from headstart.data import tasks
 from headstart.data.raw_data import Raw
@@ -16,8 +17,9 @@ from headstart.learning import memory
 from headstart.learning.calls import in_sequence
 from headstart.params import networks
 from headstart.params.strategies import ALL_LAYERS, Phase
+from headstart.reporting.study_tables import task_of
 from headstart.study import plan
-from headstart.study.parameters import Grid, Replicas
+from headstart.study.parameters import Grid, Replicas, a_class
 
 # TensorFlow, Keras and what they compile, whatever the grid.
 _LIBRARY_BYTES = 1_200_000_000
@@ -151,7 +153,11 @@ def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
             tasks.check_classes(
                 Part(labels, labels), question.source, where=f"{question.name} valid"
             )
-    groups = tuple(plan.groups(grid, questions, available=available))
+    groups = tuple(
+        group
+        for question in questions
+        for group in _groups(grid, question, available=available[question.name])
+    )
     prepared = Prepared(grid, replicas, data, questions, groups)
     needed, free = peak_memory(prepared), psutil.virtual_memory().available
     if needed > free:
@@ -160,6 +166,24 @@ def prepare(grid: Grid, replicas: Replicas, data: Raw) -> Prepared:
             "free; make replicas.group_size or the networks smaller"
         )
     return prepared
+
+
+def _groups(grid: Grid, question: plan.Question, *, available: int) -> Iterator[plan.Group]:
+    """Yields the rows of a question, its budgets a class in labels, its task named for tables."""
+    names = question.target.names
+    named = [entry * len(names) for entry in map(a_class, grid.labels) if entry]
+    # A class may have fewer images than another: what is asked for is a number of labels in all.
+    others = [entry for entry in grid.labels if not a_class(entry)]
+    labels = tuple(n for n in dict.fromkeys(named) if n < available and n not in others)
+    if not (labels or others):
+        raise WrongValue(
+            "labels",
+            f"the {available} training images of {question.name} are fewer than the smallest "
+            "budget; write all too",
+        )
+    own = grid.model_copy(update={"labels": (*labels, *others)})
+    for group in plan.groups(own, [question], available={question.name: available}):
+        yield replace(group, row=replace(group.row, task=task_of(names)))
 
 
 def peak_memory(prepared: Prepared) -> int:

@@ -21,7 +21,7 @@ def runner(section: str) -> tuple[run.Runner, parameters.Study]:
     """
     study = parameters.load(PARAMETERS)
     raw, rows = selection.select(reading.load(Path("params.yaml")).dataset)
-    grid: parameters.Grid = getattr(study, section)
+    grid = study.section(section)
     # What validates is looked at in a search alone.
     parts = ("train", "valid", "test") if grid.searched else ("train", "test")
     data = raw.drawn({name: rows[name] for name in parts})

@@ -4,9 +4,10 @@ import csv
 import hashlib
 import json
 import math
+import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ _TABLES = (
 _FOLDERS = {".csv": "tables", ".json": "tables", ".png": "plots"}
 # By the names that summary.csv gives them; one point a label budget.
 _LABEL_CURVES = ("mean", "gain", "degenerate")
+# Leaves room for network, training and arm among the 250 characters of a metric's name.
+_TASK_LENGTH = 100
 
 
 @dataclass(frozen=True)
@@ -222,9 +225,13 @@ def study(root: Path, section: str) -> Entry:
     path = root / _STUDY_PARAMETERS
     values = yaml_text.parameters(path.read_text(encoding="utf-8"), str(path))
     chosen = {key: values[key] for key in ("replicas", "statistics", section)}
+    settings = reading.load(root / "params.yaml")
     # How the images got there changes nothing that was trained on them.
-    dataset = reading.load(root / "params.yaml").dataset
-    chosen["dataset"] = dataset.model_dump(exclude={"path", "sources", "image_size"})
+    chosen["dataset"] = settings.dataset.model_dump(exclude={"path", "sources", "image_size"})
+    if "project" in values[section].values():
+        # The study takes from there what stands in its own file as `project`.
+        read = ("tasks", "network", "source_training")
+        chosen |= {name: getattr(settings, name).model_dump(by_alias=True) for name in read}
     files = {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix in _FOLDERS}
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in _TABLES}
     answer = "\n".join(f"- {sentence}" for sentence in json.loads(files["study.json"])["answer"])
@@ -243,19 +250,36 @@ def _label_curves(path: Path) -> list[Metric]:
     """Returns means, gains and counts as metrics whose step is the number of labels."""
     stamp = now()
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Metric(f"{_curve_name(row)}/{column}", float(row[column]), stamp, int(row["labels"]))
-            for row in csv.DictReader(file)
-            for column in _LABEL_CURVES
-            if row[column]
-        ]
+        rows = list(csv.DictReader(file))
+    tasks = _metric_names(dict.fromkeys(row["task"] for row in rows))
+    return [
+        Metric(f"{_curve_name(row, tasks)}/{column}", float(row[column]), stamp, int(row["labels"]))
+        for row in rows
+        for column in _LABEL_CURVES
+        if row[column]
+    ]
 
 
-def _curve_name(row: Mapping[str, Any]) -> str:
+def _metric_names(tasks: Iterable[str]) -> dict[str, str]:
+    """Returns what MLflow takes for tasks, by their names: class names are the user's.
+
+    Names of metrics are letters, digits and `_-. :`, up to 250 characters; tasks that would become
+    one get a piece of their hash.
+    """
+    names: dict[str, str] = {}
+    for task in tasks:
+        name = re.sub(r"[^\w. :-]", "-", task)[:_TASK_LENGTH]
+        if name in names.values():
+            name = f"{name} {digest(task)[:8]}"
+        names[task] = name
+    return names
+
+
+def _curve_name(row: Mapping[str, Any], tasks: Mapping[str, str]) -> str:
     """Returns a metric's name: MLflow takes no equals sign."""
     shift = f"/shift {row['shift']}" if row["shift"] != "0" else ""
     training = str(row["training"]).replace("=", " ")
-    return f"{row['task']}{shift}/{row['network']}/{training}/{row['arm']}"
+    return f"{tasks[row['task']]}{shift}/{row['network']}/{training}/{row['arm']}"
 
 
 def curves(
