@@ -32,6 +32,7 @@ from headstart.data.catalogue import FASHION_MNIST
 from headstart.learning import features
 from headstart.params import yaml_text
 from headstart.project import dvc, init
+from headstart.study import default_grid
 
 SIZES = (96, 224)
 # Pixels of a side; of the shorter one, how much the piece of clothing takes.
@@ -96,6 +97,7 @@ def measured(folder: Path, photos: Path, size: int) -> dict[str, dict[str, float
         source_model=network(folder / "mobilenet.keras", size),
         layer="auto",
         input_size=size,
+        study=default_grid.text,
     )
     path = root / "params.yaml"
     path.write_text(yaml_text.edited(path.read_text(), {"dataset.image_size": f"[{size}, {size}]"}))
