@@ -73,6 +73,7 @@ def test_study_goes_from_photographs_to_tables_page_and_lab_book(photographs: Ow
     assert "été *y* ${z}" in parameters_["tasks.target_classes"]
     assert parameters_["network.name"] == "mlp"
     assert photographs.run("git", "status", "--porcelain") == ""
+    assert "reports/study" not in photographs.run("git", "ls-files")
 
 
 def test_second_study_trains_nothing_and_tells_the_answer(photographs: Own) -> None:
