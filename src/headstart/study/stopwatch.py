@@ -90,10 +90,11 @@ def speeds(prepared: Prepared) -> dict[Kind, Speed]:
 
 
 def _measured(asked: _Asked) -> dict[Kind, Speed]:
+    threads = asked.replicas.threads
+    # Before TensorFlow is imported, which takes its instructions then.
+    runtime.fix_for_replicas(threads, asked.replicas.instructions)
     from headstart.study import cells
 
-    threads = asked.replicas.threads
-    runtime.fix_for_replicas(threads, asked.replicas.instructions)
     draw = np.random.default_rng(0)
 
     def part(name: str, task: tasks.Task) -> Part:
