@@ -55,24 +55,26 @@ def photographs(folder: Path, *, raw: Path, count: int) -> None:
     clothes, labels, _, _ = idx.load(FASHION_MNIST, raw)
     scenes = [Image.fromarray(scene) for scene in load_sample_images().images]
     random = np.random.default_rng(0)
-    for number in range(count):
+    # One of each class in turn: there are equally many.
+    in_turn = np.argsort(labels, kind="stable").reshape(len(FASHION_MNIST.classes), -1).T.ravel()
+    for number, chosen in enumerate(in_turn[:count]):
         width, height = (int(side) for side in random.integers(*_SIDES, 2, endpoint=True))
         scene = scenes[number % len(scenes)]
         # As large a part of the scene as has the photograph's shape, or half of that.
-        scale_ = min(scene.width / width, scene.height / height) * random.uniform(0.5, 1)
-        part = round(width * scale_), round(height * scale_)
+        share = min(scene.width / width, scene.height / height) * random.uniform(0.5, 1)
+        part = round(width * share), round(height * share)
         left = int(random.integers(scene.width - part[0] + 1))
         top = int(random.integers(scene.height - part[1] + 1))
         box = (left, top, left + part[0], top + part[1])
         photograph = scene.resize((width, height), box=box)
         side = round(min(width, height) * random.uniform(*_SHARE))
-        grey = Image.fromarray(clothes[number]).resize((side, side))
+        grey = Image.fromarray(clothes[chosen]).resize((side, side))
         tint = tuple(int(value) for value in random.integers(80, 256, 3))
         at = (int(random.integers(width - side + 1)), int(random.integers(height - side + 1)))
         photograph.paste(ImageOps.colorize(grey, "black", tint), at, mask=grey)
-        name = FASHION_MNIST.classes[labels[number]].replace("/", " ")
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        photograph.save(folder / name / f"{number:05}.jpg", quality=_QUALITY)
+        home = folder / FASHION_MNIST.classes[labels[chosen]]
+        home.mkdir(parents=True, exist_ok=True)
+        photograph.save(home / f"{number:05}.jpg", quality=_QUALITY)
 
 
 def network(path: Path, size: int) -> Path:
