@@ -76,7 +76,7 @@ def ways() -> dict[str, Callable[[], Any]]:
         networks.initialise(model, seed=settings.seed, backbone="target", head="target")
         graft.graft(model, trained)
         cut.set_trainable(model, HEAD_ALONE)
-        fit.compile_model(model, optimizer=budget.optimizer, learning_rate=budget.learning_rate)
+        fit.compile_model(model, optimizer=budget.optimizer, learning_rate=budget.rates[0])
         return fit.fit(
             model,
             *target,

@@ -27,10 +27,12 @@ def main() -> None:
         valid = artefacts.read_part(Path("data/prepared/target"), "valid")
         classes = len(artefacts.read_json(Path("data/prepared/classes.json"))["target"]["names"])
         strategy = settings.transfer.strategy
-        source = networks.load(Path("models/source.keras")) if strategy.from_source else None
         elsewhere = settings.source_training.from_
+        # A network from elsewhere gives the architecture in any case.
+        needed = strategy.from_source or elsewhere is not None
+        source = networks.load(Path("models/source.keras")) if needed else None
         folder = features.shared(Path.cwd())
-        if source and elsewhere:
+        if source and elsewhere and strategy.from_source:
             look = pretrained.features_warning
             if amiss := features.remembered(source, train.images[:64], folder, look):
                 warn(f"{elsewhere}: {amiss}")
@@ -48,6 +50,7 @@ def main() -> None:
             seed=settings.seed,
             on_epoch=run.epoch,
             folder=folder,
+            inference=settings.transfer.inference,
         )
         trainable, total = networks.parameters(model)
         print(

@@ -126,3 +126,25 @@ def test_source_share_is_told_apart_and_a_random_backbone_has_none() -> None:
     assert used.transfer.flops_with_source == used.transfer.flops + used.source.flops
     unused = costs("random_frozen").transfer
     assert unused.flops_with_source == unused.flops == used.transfer.flops
+
+
+def test_trainings_at_all_learning_rates_are_paid_for_and_features_once() -> None:
+    settings = reading.load(ROOT / "params.yaml")
+    several = settings.target_training.model_copy(update={"learning_rate": (0.1, 0.01, 0.001)})
+    calls = dict.fromkeys(("source", "baseline", "transfer"), CALLS)
+    images = {"source": 19875, "target": 5125}
+
+    def works(**changes: Any) -> dict[str, cost.Work]:
+        chosen = settings.model_copy(update={"target_training": several} | changes)
+        return cost.works(chosen, calls=calls, images=images)
+
+    found = works()
+    assert found["baseline"].updates == 3 * 5 * 161
+    assert found["baseline"].flops == 3 * 5 * 5125 * STEP
+    assert found["transfer"].flops == 5125 * BELOW_HEAD + 3 * 2 * 5 * 5125 * HEAD
+    assert found["source"].updates == 5 * 622
+    gradual = settings.transfer.model_copy(
+        update={"strategy": STRATEGIES["gradual"], "unfrozen_learning_rate": (0.1, 0.01)}
+    )
+    # Two epochs of the head at three rates, then three of all layers at two.
+    assert works(transfer=gradual)["transfer"].updates == (2 * 3 + 3 * 2) * 161

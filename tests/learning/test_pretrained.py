@@ -13,7 +13,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.data import weights
-from headstart.learning import applications, flops, model_file, networks, pretrained
+from headstart.learning import applications, backbones, flops, model_file, networks, pretrained
 
 L = keras.layers
 RNG = np.random.default_rng(1)
@@ -59,7 +59,11 @@ def test_published_networks_see_and_answer_as_in_plain_keras(tmp_path: Path, nam
         features = backbone.predict_on_batch(images)
         np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
     assert networks.parameters(adopted.backbone)[1] == weights.NETWORKS[name].parameters
-    head = pretrained.with_head(adopted.backbone, units=1, activation="sigmoid", head="head")
+    head = backbones.with_head(
+        adopted.backbone, units=1, activation="sigmoid", head="head", seed=1, trained=True
+    )
+    copied = keras.Model(head.inputs, head.layers[-2].output)
+    np.testing.assert_allclose(copied.predict_on_batch(images), expected, rtol=1e-5, atol=1e-5)
     assert None not in {call.flops for call in flops.calls(head)}
 
 

@@ -307,6 +307,43 @@ def test_softmax_over_one_unit_learns_weights_but_answers_one_class() -> None:
     assert history[-1]["loss"] < history[0]["loss"] < 0.7
 
 
+def test_of_several_learning_rates_the_one_with_the_lowest_log_loss_is_kept() -> None:
+    from headstart.learning import fit
+
+    alone = {}
+    for rate in (1e-4, 0.05, 0.2):
+        settings = BUDGET.model_copy(update={"learning_rate": rate})
+        model, history = train_new(settings=settings)
+        probabilities, _ = fit.score(model, VALID, batch_size=16)
+        given = np.where(VALID.labels == 1, probabilities, 1 - probabilities)
+        loss = -np.log(np.clip(given.astype(np.float64), 1e-6, 1 - 1e-6)).mean()
+        alone[rate] = (loss, weights_of(model), history)
+    best = min(alone, key=lambda rate: alone[rate][0])
+    heard: list[Mapping[str, float]] = []
+    rates = (0.2, 1e-4, 1000.0, 0.05)
+    several = BUDGET.model_copy(update={"learning_rate": rates})
+    model, history = train_new(settings=several, on_epoch=heard.append)
+    assert same(weights_of(model), alone[best][1])
+    assert history == heard == alone[best][2]
+    assert float(model.optimizer.learning_rate) == pytest.approx(best)
+
+
+def test_gradual_chooses_the_rate_of_the_head_and_then_the_other(source: Any) -> None:
+    rates = (0.01, 0.1)
+    several = BUDGET.model_copy(update={"epochs": 2, "learning_rate": rates})
+    chosen, history = train_grafted(
+        source,
+        strategy=STRATEGIES["gradual"],
+        settings=several,
+        unfrozen_learning_rate=(1e-9, 1e-8),
+    )
+    assert [row["epoch"] for row in history] == [1, 2]
+    # What the second phase leaves as it was is the head at the rate chosen for it alone.
+    head, _ = train_grafted(source, settings=several.model_copy(update={"epochs": 1}))
+    for ours, theirs in zip(weights_of(chosen), weights_of(head), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
 def test_initial_weights_depend_on_seed_and_name_alone() -> None:
     from headstart.learning import networks
 

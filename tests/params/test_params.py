@@ -1,6 +1,7 @@
 """params.yaml: what is accepted, and how a refusal reads."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import ROOT, edit_params
@@ -27,7 +28,7 @@ def test_committed_parameters_are_the_notebooks() -> None:
     notebook = sections.TrainingSettings(
         epochs=5, batch_size=32, optimizer="sgd", learning_rate=0.001
     )
-    assert settings.target_training == notebook
+    assert settings.target_training.model_dump() == notebook.model_dump()
     assert settings.source_training.model_dump().items() >= notebook.model_dump().items()
     assert (settings.dataset.train_size, settings.dataset.valid_size) == (25000, 5000)
     assert settings.transfer.strategy.name == "frozen"
@@ -150,6 +151,75 @@ def test_acting_parameters_leave_out_what_changes_no_weight(tmp_path: Path) -> N
     assert sections.acting("train_b", plain) == sections.acting("train_b", same)
     gradual = reading.load(edited(tmp_path, "transfer.strategy", "gradual"))
     assert sections.acting("transfer", gradual)["frozen_fraction"] == 0.5
+
+
+def test_learning_rates_chosen_by_the_rule_are_equal_and_those_set_by_hand_are_not(
+    tmp_path: Path,
+) -> None:
+    path = edited(tmp_path, "target_training.learning_rate", "[0.1, 0.01]")
+    settings = reading.load(path)
+    baseline, transfer = settings.arms
+    assert baseline == transfer
+    assert baseline["learning_rate"] == sections.CHOSEN
+    assert settings.baseline_training.rates == (0.1, 0.01)
+    assert sections.acting("train_b", settings)["learning_rate"] == [0.1, 0.01]
+    edit_params(path, {"transfer.strategy": "gradual"})
+    baseline, transfer = reading.load(path).arms
+    assert [key for key in baseline if baseline[key] != transfer[key]] == [
+        "learning_rate after unfreezing"
+    ]
+    edit_params(path, {"transfer.unfrozen_learning_rate": "[0.001, 0.01]"})
+    baseline, transfer = reading.load(path).arms
+    assert baseline == transfer
+    edit_params(path, {"transfer.overrides.learning_rate": "0.01"})
+    baseline, transfer = reading.load(path).arms
+    assert (baseline["learning_rate"], transfer["learning_rate"]) == (sections.CHOSEN, 0.01)
+
+
+@pytest.mark.parametrize("wrong", ["[]", "[0.1]", "[0.1, 0.1]", "[0.1, 0.0]", "[0.1, fast]", "-1"])
+def test_lists_of_learning_rates_are_checked(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(UserError, match=r"target_training\.learning_rate: "):
+        reading.load(edited(tmp_path, "target_training.learning_rate", wrong))
+
+
+def test_number_of_blocks_is_read_bounded_and_names_one_strategy(tmp_path: Path) -> None:
+    last = reading.load(edited(tmp_path, "transfer.strategy", "last:2"))
+    assert last.transfer.strategy.trains == (3,)
+    assert sections.acting("transfer", last)["strategy"] == "last:2"
+    frozen = reading.load(edited(tmp_path, "transfer.strategy", "last:0"))
+    plain = reading.load(ROOT / "params.yaml")
+    assert sections.acting("transfer", frozen) == sections.acting("transfer", plain)
+    for wrong, said in (
+        ("last:6", "transfer.strategy: last:6 trains more blocks .*; there are 5"),
+        ("last:-1", "transfer.strategy: 'last:-1' is not allowed; allowed are .*'last:N'"),
+        ("scratch_same", "transfer.strategy: 'scratch_same' is not allowed here"),
+    ):
+        with pytest.raises(UserError, match=said):
+            reading.load(edited(tmp_path, "transfer.strategy", wrong))
+
+
+def test_mode_of_batch_normalisation_acts_only_where_it_changes_something(tmp_path: Path) -> None:
+    def acting(strategy: str, mode: str, source: str | None) -> dict[str, Any]:
+        path = tmp_path / "params.yaml"
+        path.write_text((ROOT / "params.yaml").read_text())
+        edit_params(
+            path,
+            {
+                "transfer.strategy": strategy,
+                "transfer.batch_normalization": mode,
+                "source_training.from": source or "null",
+            },
+        )
+        return sections.acting("transfer", reading.load(path))
+
+    own = "models/own/any.keras"
+    assert "batch_normalization" not in acting("finetune", "training", None)
+    assert "batch_normalization" not in acting("frozen", "training", own)
+    for strategy, auto in (("finetune", "inference"), ("scratch_same", "training")):
+        assert acting(strategy, auto, own) == acting(strategy, "auto", own)
+        assert "batch_normalization" not in acting(strategy, "auto", own)
+    assert acting("finetune", "training", own)["batch_normalization"] == "training"
+    assert acting("scratch_same", "inference", own)["batch_normalization"] == "inference"
 
 
 def test_override_acts_on_its_arm_alone(tmp_path: Path) -> None:

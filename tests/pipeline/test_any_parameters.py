@@ -17,6 +17,7 @@ from headstart.data import raw_data, splits, tasks
 from headstart.judging import answers, scores, verdict
 from headstart.params import reading, sections
 from headstart.params.networks import output_activation, output_units
+from headstart.params.strategies import STRATEGIES
 
 NUMBERS = st.integers(0, 9)
 RATES = st.sampled_from([0.0001, 0.001, 0.01, 0.1])
@@ -88,9 +89,10 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
             "overrides": draw(st.sampled_from([{}, {"epochs": 1}, {"learning_rate": 0.02}])),
         },
         "transfer": {
-            "strategy": draw(st.sampled_from(["frozen", "finetune", "gradual", "random_frozen"])),
+            "strategy": draw(st.sampled_from([*STRATEGIES, "last:1", "last:2", "last:3"])),
             "frozen_fraction": draw(st.sampled_from([0.01, 0.5, 0.99])),
             "unfrozen_learning_rate": draw(RATES),
+            "batch_normalization": "auto",
             "overrides": {},
         },
         "evaluate": {"alpha": 0.05, "confidence": 0.95, "margin": draw(MARGINS)},

@@ -45,7 +45,8 @@ def test_check_starts_without_tensorflow(prepared: Own) -> None:
 
 
 ONE_EPOCH = (
-    "{strategy: gradual, frozen_fraction: 0.5, unfrozen_learning_rate: 0.1, overrides: {epochs: 1}}"
+    "{strategy: gradual, frozen_fraction: 0.5, unfrozen_learning_rate: 0.1, "
+    "batch_normalization: auto, overrides: {epochs: 1}}"
 )
 
 

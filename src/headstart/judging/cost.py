@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headstart.judging.metrics import Cost, Costs, PerImage, TransferCost
 from headstart.learning.calls import Call
-from headstart.params.sections import Params
+from headstart.params.sections import Params, rates
 from headstart.params.strategies import ARMS, BASELINE, Phase
 
 # What each model computes of an image.
@@ -80,14 +80,23 @@ class Work:
 def works(settings: Params, *, calls: Calls, images: Mapping[str, int]) -> dict[str, Work]:
     """Returns the trainings of a run, by model: three, or two where the source is from elsewhere.
 
+    Where a learning rate is chosen from a list, the training at each of them is part of the cost.
     `images` are the training images by task: source, target.
     """
     arms = {BASELINE: ARMS[BASELINE], "transfer": settings.transfer.strategy}
+    unfrozen = rates(settings.transfer.unfrozen_learning_rate)
     return {
         name: Work(
             calls=calls[name],
-            phases=arms.get(name, ARMS[BASELINE]).phases(
-                training.epochs, frozen_fraction=settings.transfer.frozen_fraction
+            phases=tuple(
+                replace(phase, amount=phase.amount * len(tried))
+                for phase, tried in zip(
+                    arms.get(name, ARMS[BASELINE]).phases(
+                        training.epochs, frozen_fraction=settings.transfer.frozen_fraction
+                    ),
+                    (training.rates, unfrozen),
+                    strict=False,
+                )
             ),
             images=images["source" if name == "source" else "target"],
             batch_size=training.batch_size,

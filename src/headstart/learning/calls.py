@@ -12,7 +12,8 @@ class Call:
 
     Attributes:
         layer: Which of the network's layers with weights is used, from 0; the parts of a nested
-            network count as the one layer that it is in the network.
+            network count as the one layer that it is in the network, those of a network from
+            elsewhere as their block.
         below: The highest layer with weights to train that its input depends on; -1 where that
             is the image alone. When this layer trains, its inputs need a gradient.
         flops: Operations of one image's forward pass, a multiply-add counting 2; None where they

@@ -3,7 +3,7 @@
 import functools
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.learning import networks
 from headstart.params.networks import Network
-from headstart.params.sections import TrainingSettings
+from headstart.params.sections import CHOSEN, TrainingSettings
 
 # Stands in the model's file, for whoever trains it further with Keras' own `fit`: most of what that
 # costs is between steps.
@@ -24,6 +24,9 @@ _STEPS_PER_EXECUTION = 64
 # memory, whatever the data's size.
 _CHUNK = 2048
 _CHUNK_BYTES = 1 << 26
+
+# Probabilities are cut here where learning rates are compared, so that no single label decides.
+_SMALLEST = 1e-6
 
 Order = Callable[[int], np.ndarray]
 OnEpoch = Callable[[Mapping[str, float]], None]
@@ -93,6 +96,72 @@ def fit(
     return history
 
 
+def fit_best(
+    model: keras.Model,
+    train: Part,
+    valid: Part,
+    *,
+    optimizer: str,
+    rates: Sequence[float],
+    batch_size: int,
+    order: Order,
+    epochs: range,
+    on_epoch: OnEpoch,
+) -> tuple[History, float]:
+    """Trains `model` at each of the learning rates, and leaves it as the best one made it.
+
+    Returns its history and that rate: the one with the lowest log loss of the validation labels,
+    probabilities cut at 1e-6 and 1 - 1e-6, to six significant digits; of equals the lower. What
+    diverged is worst. The study chooses so too (`headstart.study.rates`). `on_epoch` hears of a
+    training among several once it is chosen. The other arguments are those of `fit`.
+
+    Raises:
+        UserError: The loss diverged at every rate.
+    """
+    options: dict[str, Any] = {"batch_size": batch_size, "order": order, "epochs": epochs}
+    if len(rates) == 1:
+        compile_model(model, optimizer=optimizer, learning_rate=rates[0])
+        return fit(model, train, valid, on_epoch=on_epoch, **options), rates[0]
+    start = [np.array(variable) for variable in model.variables]
+    best: tuple[float, float, list[np.ndarray], History] | None = None
+    for rate in sorted(rates):
+        for variable, value in zip(model.variables, start, strict=True):
+            variable.assign(value)
+        print(f"learning rate {rate:g}")
+        compile_model(model, optimizer=optimizer, learning_rate=rate)
+        try:
+            history = fit(model, train, valid, on_epoch=lambda _: None, **options)
+        except UserError as error:
+            print(error)
+            diverged = error
+            continue
+        loss = _log_loss(score(model, valid, batch_size=batch_size)[0], valid.labels)
+        if best is None or loss < best[0]:
+            best = loss, rate, [np.array(variable) for variable in model.variables], history
+    if best is None:
+        raise diverged
+    _, rate, values, history = best
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+    compile_model(model, optimizer=optimizer, learning_rate=rate)
+    for row in history:
+        on_epoch(row)
+    print(f"learning rate {rate:g} of {', '.join(f'{each:g}' for each in sorted(rates))}: {CHOSEN}")
+    return history, rate
+
+
+def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the mean log loss of (n,) or (n, classes) to six digits; infinite for no number."""
+    given = (
+        np.where(labels == 1, probabilities, 1 - probabilities)
+        if probabilities.ndim == 1
+        else probabilities[np.arange(len(labels)), labels]
+    )
+    cut = np.clip(given.astype(np.float64), _SMALLEST, 1 - _SMALLEST)
+    loss = digits.rounded(-math.fsum(map(math.log, cut)) / len(cut))
+    return math.inf if math.isnan(loss) else loss
+
+
 def _pass_over(
     part: Part, model: keras.Model, step: Callable[[Any], Any], batch_size: int
 ) -> Callable[[np.ndarray, Callable[[int], None]], dict[str, float]]:
@@ -146,17 +215,18 @@ def train_new(
     Args:
         train, valid: Images (n, height, width[, channels]) and labels (n,).
         network, units, activation: The backbone; the units and the activation of the head.
-        settings: Budget and optimiser.
+        settings: Budget and optimiser; of several learning rates the best is taken.
         seed, task: Key the initial weights and the order of the samples ("source" or "target").
         on_epoch: Called after every epoch with its row of the history.
     """
     model = networks.build(train.images.shape[1:], network, units=units, activation=activation)
     networks.initialise(model, seed=seed, backbone=task, head=task)
-    compile_model(model, optimizer=settings.optimizer, learning_rate=settings.learning_rate)
-    history = fit(
+    history, _ = fit_best(
         model,
         train,
         valid,
+        optimizer=settings.optimizer,
+        rates=settings.rates,
         batch_size=settings.batch_size,
         order=functools.partial(seeds.epoch_order, count=len(train.labels), seed=seed, task=task),
         epochs=range(1, settings.epochs + 1),

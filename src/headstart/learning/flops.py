@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 
+from headstart.learning import blocks
 from headstart.learning.calls import Call
 
 
@@ -21,7 +22,7 @@ def calls(model: keras.Model) -> tuple[Call, ...]:
     products in `keras.ops`, layers of one's own; only networks from elsewhere have such.
 
     Layers are numbered as `headstart.params.strategies.Phase` does, by place among those with
-    weights.
+    weights; a network from elsewhere counts by its blocks.
     """
     walk = _Walk(model)
     walk.through(model, model.inputs, None)
@@ -70,8 +71,11 @@ class _Walk:
     """A forward pass with shapes in place of numbers."""
 
     def __init__(self, model: keras.Model) -> None:
-        weighted = [layer for layer in model.layers if layer.weights]
-        self._numbers = {id(layer): number for number, layer in enumerate(weighted)}
+        self._numbers = {
+            id(layer): number
+            for number, group in enumerate(blocks.groups(model))
+            for layer in group
+        }
         self._below = dict.fromkeys(model.inputs, -1)
         self.calls: list[Call] = []
 

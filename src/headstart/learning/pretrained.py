@@ -137,14 +137,6 @@ def adopt_as(
     )
 
 
-def with_head(backbone: keras.Model, *, units: int, activation: str, head: str) -> keras.Model:
-    """Returns `backbone`, copied, under a new dense layer called `head`."""
-    copy = keras.models.clone_model(backbone)
-    copy.set_weights(backbone.get_weights())
-    outputs = keras.layers.Dense(units, activation=activation, name=head)(copy.output)
-    return keras.Model(copy.inputs, outputs, name="network")
-
-
 def features_warning(backbone: keras.Model, images: np.ndarray) -> str | None:
     """Returns what is amiss with the features of the first `images`, None where nothing is.
 

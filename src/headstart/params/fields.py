@@ -15,6 +15,7 @@ MOST_IMAGES = 100_000_000
 _MOST_UNITS = 65_536
 _MOST_LAYERS = 64
 _MOST_SIDE = 4096
+_HIGHEST_RATE = 1000
 
 
 def _a_number(value: Any) -> Any:
@@ -65,6 +66,21 @@ def sources(values: Any) -> Any:
         if not isinstance(value, str) or not value:
             raise ValueError(f"holds {value!r}, which is not text")
     return values
+
+
+def learning_rates(value: Any) -> Any:
+    """Returns a learning rate, or several to choose from, or raises what is wrong with them."""
+    rates = value if isinstance(value, tuple) else (value,)
+    for rate in rates:
+        rate = _a_number(rate)
+        if not isinstance(rate, int | float) or not 0 < rate <= _HIGHEST_RATE:
+            raise ValueError(
+                f"is not allowed; allowed are a number above 0 and up to {_HIGHEST_RATE}, or a "
+                "list of two or more of which the best on the validation images is taken"
+            )
+    if isinstance(value, tuple) and (len(value) < 2 or len(set(value)) < len(value)):
+        raise ValueError("names fewer than two learning rates, or one twice")
+    return tuple(map(float, rates)) if isinstance(value, tuple) else float(value)
 
 
 def image_size(value: Any) -> Any:
@@ -178,7 +194,8 @@ Number = Annotated[float, BeforeValidator(_a_number), Field(allow_inf_nan=False)
 Epochs = Annotated[Whole, Field(ge=1, le=_MOST_EPOCHS)]
 BatchSize = Annotated[Whole, Field(ge=1, le=MOST_IMAGES)]
 Size = Annotated[int | float, PlainValidator(_size)]
-LearningRate = Annotated[Number, Field(gt=0, le=1000)]
+LearningRate = Annotated[Number, Field(gt=0, le=_HIGHEST_RATE)]
+LearningRates = Annotated[float | tuple[float, ...], PlainValidator(learning_rates)]
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Units = Annotated[Whole, Field(ge=1, le=_MOST_UNITS)]
 Widths = Annotated[tuple[Units, ...], Field(max_length=_MOST_LAYERS)]

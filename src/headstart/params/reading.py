@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, WrongValue
 from headstart.params import yaml_text
-from headstart.params.fields import Refused, shown
+from headstart.params.fields import shown
 from headstart.params.networks import KINDS
 from headstart.params.sections import Params
 
@@ -85,7 +85,7 @@ def explained(error: dict[str, Any]) -> str:
     if kind == "extra_forbidden":
         section = _section(steps[:-1], location)
         return f"{key}: is not a known key (value {shown(value)}); allowed are {_allowed(section)}"
-    if kind == "value_error" and isinstance(context.get("error"), Refused):
+    if kind == "value_error" and isinstance(context.get("error"), WrongValue):
         return str(context["error"])
     said = {
         "greater_than": "must be greater than {gt:g}",

@@ -12,6 +12,7 @@ from headstart.params.fields import (
     Epochs,
     Fraction,
     LearningRate,
+    LearningRates,
     Number,
     Optimizer,
     Refused,
@@ -21,7 +22,6 @@ from headstart.params.fields import (
     Whole,
     class_names,
     image_size,
-    known,
     others_or_classes,
     own_path,
     preprocessing,
@@ -29,7 +29,7 @@ from headstart.params.fields import (
     sources,
 )
 from headstart.params.networks import Network, output_activation
-from headstart.params.strategies import STRATEGIES, Strategy
+from headstart.params.strategies import Strategy, named
 
 PUBLISHED_SIDE = 224
 """The pixels a side that `keras:NAME` sees where `source_training.input_size` is auto."""
@@ -70,6 +70,15 @@ class Tasks(Section):
     ]
 
 
+CHOSEN = "chosen by the validation log loss"
+"""What stands for a learning rate that was chosen, where two arms are compared."""
+
+
+def rates(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    """Returns the learning rates to choose from that a parameter names, one or several."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 class TrainingSettings(Section):
     """The budget and the optimiser of one training."""
 
@@ -77,6 +86,17 @@ class TrainingSettings(Section):
     batch_size: BatchSize
     optimizer: Optimizer
     learning_rate: LearningRate
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates to choose from: one, unless there is a list."""
+        return rates(self.learning_rate)
+
+
+class TargetTrainingSettings(TrainingSettings):
+    """The same of an arm, whose learning rate may be chosen from a list."""
+
+    learning_rate: LearningRates  # type: ignore[assignment]  # wider: `rates` takes both
 
 
 class SourceTrainingSettings(TrainingSettings):
@@ -117,7 +137,7 @@ class Overrides(Section):
     epochs: Epochs | None = None
     batch_size: BatchSize | None = None
     optimizer: Optimizer | None = None
-    learning_rate: LearningRate | None = None
+    learning_rate: LearningRates | None = None
 
     def applied_to(self, training: TrainingSettings) -> TrainingSettings:
         """Returns `training` with the values that are overridden here."""
@@ -137,12 +157,23 @@ class Transfer(Section):
     # A row of the table; its name in files.
     strategy: Annotated[
         Strategy,
-        PlainValidator(lambda name: STRATEGIES[known(name, STRATEGIES)]),
+        PlainValidator(named),
         PlainSerializer(lambda row: row.name),
     ]
     frozen_fraction: Fraction
-    unfrozen_learning_rate: LearningRate
+    unfrozen_learning_rate: LearningRates
+    batch_normalization: Literal["auto", "inference", "training"]
     overrides: Overrides
+
+    @property
+    def inference(self) -> bool:
+        """Whether a network from elsewhere goes by the statistics that it has while it trains.
+
+        One that starts from scratch has none.
+        """
+        if self.batch_normalization == "auto":
+            return self.strategy.from_source
+        return self.batch_normalization == "inference"
 
 
 class Evaluate(Section):
@@ -161,7 +192,7 @@ class Params(Section):
     tasks: Tasks
     network: Network
     source_training: SourceTrainingSettings
-    target_training: TrainingSettings
+    target_training: TargetTrainingSettings
     train_b: TrainB
     transfer: Transfer
     evaluate: Evaluate
@@ -178,15 +209,17 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _source_network_comes_from_somewhere(self) -> Self:
-        adopted = self.source_training.from_ is not None
-        if adopted and not self.transfer.strategy.from_source:
-            others = ", ".join(row.name for row in STRATEGIES.values() if row.from_source)
+        strategy, adopted = self.transfer.strategy, self.source_training.from_ is not None
+        if strategy.same_network and not adopted:
             raise Refused(
                 "transfer.strategy",
-                self.transfer.strategy.name,
-                f"{others} with source_training.from: it is the control for a source network "
-                "that was trained here",
+                strategy.name,
+                "another one without source_training.from: the baseline is the same network from "
+                "scratch already",
             )
+        if not adopted:
+            # Of our own networks each layer with weights is a block.
+            strategy.check_blocks(len(self.network.widths))
         if self.tasks.source_classes == "none" and self.source_training.from_ is None:
             raise Refused(
                 "tasks.source_classes",
@@ -215,7 +248,10 @@ class Params(Section):
 
     @property
     def arms(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What has to be equal in baseline and transfer for a fair comparison, by setting."""
+        """What has to be equal in baseline and transfer for a fair comparison, by setting.
+
+        Learning rates that were chosen from lists by the one rule count as equal.
+        """
         baseline, transfer = (
             self.baseline_training.model_dump(),
             self.transfer_training.model_dump(),
@@ -224,6 +260,10 @@ class Params(Section):
             key = "learning_rate after unfreezing"
             baseline[key] = baseline["learning_rate"]
             transfer[key] = self.transfer.unfrozen_learning_rate
+        for arm in (baseline, transfer):
+            for key, value in arm.items():
+                if isinstance(value, tuple):
+                    arm[key] = CHOSEN
         return baseline, transfer
 
 
@@ -271,6 +311,10 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
         if params.transfer.strategy.two_phases:
             values["frozen_fraction"] = params.transfer.frozen_fraction
             values["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
+        adopted = params.source_training.from_ is not None
+        unlike_auto = params.transfer.inference != params.transfer.strategy.from_source
+        if adopted and unlike_auto and not params.transfer.strategy.head_alone:
+            values["batch_normalization"] = params.transfer.batch_normalization
     return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 

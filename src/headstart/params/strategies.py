@@ -1,9 +1,10 @@
 """The transfer strategies: what comes from the source network, and what trains when.
 
 One row of the table is all that a strategy is. Parameters, trainings, costs, the study's arms and
-pictures ask it; none of them knows a strategy by its name.
+pictures ask it; none of them knows a strategy by its name. `last:N` is a row for every N.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,7 +21,8 @@ ALL_LAYERS = None
 class Phase:
     """A part of a training: the top `layers` (those with weights; None: all) train for `amount`.
 
-    The layers below are frozen: what comes out of them is computed once an image.
+    The layers below are frozen: what comes out of them is computed once an image. A network from
+    elsewhere counts by its blocks (`headstart.learning.blocks`), the head is one more.
     """
 
     amount: int
@@ -43,17 +45,35 @@ class Strategy:
         trains: How many layers train, from the head down, in the one phase of the training or in
             its two. Of two, the first takes `frozen_fraction` of the budget, and the second, of
             which more layers are part, may have a learning rate of its own.
+        same_network: Whether it stands for nothing but the architecture of a network from
+            elsewhere, so that it needs one.
     """
 
     name: str
     words: str
     from_source: bool
     trains: tuple[int | None, ...]
+    same_network: bool = False
+
+    @property
+    def head_alone(self) -> bool:
+        """Whether nothing below the head ever trains."""
+        return self.trains == (HEAD_ALONE,)
 
     @property
     def two_phases(self) -> bool:
         """Whether `frozen_fraction` and the learning rate of the second phase act."""
         return len(self.trains) > 1
+
+    def check_blocks(self, blocks: int) -> None:
+        """Raises WrongValue where more blocks train than the `blocks` below the head."""
+        asked = max((layers or HEAD_ALONE for layers in self.trains), default=HEAD_ALONE) - 1
+        if asked > blocks:
+            raise WrongValue(
+                "transfer.strategy",
+                f"{self.name} trains more blocks than the network has below the head; "
+                f"there are {blocks}",
+            )
 
     def phases(self, amount: int, *, frozen_fraction: float) -> tuple[Phase, ...]:
         """Returns the phases of a training of so many epochs or steps: each has one at least.
@@ -102,12 +122,46 @@ STRATEGIES = {
             from_source=False,
             trains=(HEAD_ALONE,),
         ),
+        Strategy(
+            "scratch_same",
+            "the control: the same network from scratch, all layers",
+            from_source=False,
+            trains=(ALL_LAYERS,),
+            same_network=True,
+        ),
     )
 }
-"""What `transfer.strategy` may be, by name."""
+"""What `transfer.strategy` may be, by name, besides `last:N`."""
+
+_LAST = re.compile(r"last:(0|[1-9][0-9]{0,5})")
+
+
+def named(name: object) -> Strategy:
+    """Returns the strategy called `name`; `last:0` is the one that trains the head alone.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not isinstance(name, str) or not (name in STRATEGIES or _LAST.fullmatch(name)):
+        known = ", ".join(map(repr, STRATEGIES))
+        raise ValueError(f"is not allowed; allowed are {known}, 'last:N' with N from 0")
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    blocks = int(name.removeprefix("last:"))
+    alone = next(row for row in STRATEGIES.values() if row.from_source and row.head_alone)
+    if not blocks:
+        return alone
+    nearest = "block" if blocks == 1 else f"{blocks} blocks"
+    return Strategy(
+        name,
+        f"a new head and the {nearest} nearest to it, on the source network's frozen layers",
+        from_source=True,
+        trains=(HEAD_ALONE + blocks,),
+    )
+
 
 ARMS = {
     BASELINE: Strategy(BASELINE, "all layers, from scratch", False, (ALL_LAYERS,)),
-    **STRATEGIES,
+    **{name: row for name, row in STRATEGIES.items() if not row.same_network},
 }
-"""What the study compares, by name."""
+"""What the study compares, by name; its baseline is the same network from scratch."""

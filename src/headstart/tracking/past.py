@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from headstart.core.errors import UserError
 from headstart.params import sections
-from headstart.params.strategies import STRATEGIES, Strategy
+from headstart.params.strategies import Strategy, named
 
 MEANT = {
     "dataset.path": None,
@@ -26,6 +26,7 @@ MEANT = {
     "source_training.input_size": "auto",
     "source_training.preprocessing": "auto",
     "source_training.sha256": None,
+    "transfer.batch_normalization": "auto",
 }
 """What was done before `params.yaml` had a key, by key. Whoever adds a parameter adds its line."""
 
@@ -84,8 +85,10 @@ def _unchecked(section: type[BaseModel], values: Any) -> Any:
                 value = _unchecked(kinds[shared.index(max(shared))], value)
             elif field.annotation is Strategy:
                 # One that was given up is a row of no table.
-                given_up = Strategy(str(value), "", from_source=True, trains=(None,))
-                value = STRATEGIES.get(value, given_up)
+                try:
+                    value = named(value)
+                except ValueError:
+                    value = Strategy(str(value), "", from_source=True, trains=(None,))
             fields[name] = tuple(value) if isinstance(value, list) else value
         elif field.is_required():
             raise UserError(f"{key}: is missing, and its meaning before it came is not known")

@@ -9,12 +9,12 @@ import numpy as np
 from headstart.core import seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
+from headstart.learning import backbones, blocks, fit, networks
 from headstart.learning import features as kept
-from headstart.learning import fit, networks, pretrained
 from headstart.params.networks import HEAD, Network
-from headstart.params.sections import TrainingSettings
+from headstart.params.sections import TrainingSettings, rates
 from headstart.params.strategies import Strategy
-from headstart.transfer.cut import frozen_part, set_trainable, trained_part
+from headstart.transfer.parts import frozen_part, set_trainable, trained_part
 
 # Images a forward pass when features are computed: large enough to be quick, small in memory.
 _FEATURE_BATCH = 1024
@@ -54,7 +54,7 @@ def features(
     networks take less time to compute than to read.
     """
     below = frozen_part(model, layers)
-    if any(layer.name == pretrained.BODY for layer in model.layers):
+    if backbones.is_adopted(model):
         return kept.features(below, images, folder)
     parts = [
         np.asarray(below.predict_on_batch(np.asarray(images[start : start + _FEATURE_BATCH])))
@@ -71,16 +71,24 @@ def _grafted(
     units: int,
     activation: str,
     seed: int,
+    trained: bool,
 ) -> keras.Model:
     if network is None:
         if source is None:
             raise ValueError("a network from elsewhere is both network and source")
-        model = pretrained.with_head(source, units=units, activation=activation, head=HEAD)
+        model = backbones.with_head(
+            source,
+            units=units,
+            activation=activation,
+            head=HEAD,
+            seed=seeds.integer(seed, "target", "backbone", "initialisation"),
+            trained=trained,
+        )
         networks.initialise_head(model, seed=seed, name="target")
         return model
     model = networks.build(image_shape, network, units=units, activation=activation)
     networks.initialise(model, seed=seed, backbone="target", head="target")
-    if source is not None:
+    if trained and source is not None:
         graft(model, source)
     return model
 
@@ -96,11 +104,12 @@ def train_grafted(
     settings: TrainingSettings,
     strategy: Strategy,
     frozen_fraction: float,
-    unfrozen_learning_rate: float,
+    unfrozen_learning_rate: float | tuple[float, ...],
     seed: int,
     on_epoch: fit.OnEpoch,
     folder: Path | None = None,
-) -> tuple[keras.Sequential, fit.History]:
+    inference: bool = True,
+) -> tuple[keras.Model, fit.History]:
     """Trains a new head on the source's backbone by one of the strategies.
 
     Returns the network, compiled and with the layers that trained last marked as trainable,
@@ -113,45 +122,60 @@ def train_grafted(
     Args:
         train: Images (n, height, width[, channels]) and labels (n,).
         valid: The same, to validate on.
-        source: The trained source network; None for a strategy whose layers keep their
-            initial weights until they train.
-        network: The backbone; None where `source` is one as it is, from elsewhere.
+        source: The trained source network; None for a strategy that takes no weights from it.
+        network: The backbone; None where `source` is one as it is, from elsewhere, which gives the
+            architecture in any case.
         units: Units of the new head.
         activation: Activation of the new head.
-        settings: Budget and optimiser.
+        settings: Budget and optimiser; of several learning rates the best is taken, in the first
+            phase before the second begins.
         strategy: What trains when.
         frozen_fraction: The first phase's share of the epochs, where there are two.
-        unfrozen_learning_rate: The second phase's learning rate.
+        unfrozen_learning_rate: The second phase's learning rate, or several to choose from.
         seed: Keys the initial weights and the order of the samples.
         on_epoch: Called after every epoch with its row of the history.
         folder: Keeps the features of networks from elsewhere; None: they are held in memory.
+        inference: Whether a network from elsewhere runs as it answers while it trains: batch
+            normalisation by the statistics that it has.
+
+    Raises:
+        UserError: The strategy trains more blocks than the network has, or the loss diverged.
     """
     model = _grafted(
-        source, train.images.shape[1:], network, units=units, activation=activation, seed=seed
+        source,
+        train.images.shape[1:],
+        network,
+        units=units,
+        activation=activation,
+        seed=seed,
+        trained=strategy.from_source,
     )
+    strategy.check_blocks(len(blocks.groups(model)) - 1)
     order = functools.partial(seeds.epoch_order, count=len(train.labels), seed=seed, task="target")
     history: fit.History = []
     phases = strategy.phases(settings.epochs, frozen_fraction=frozen_fraction)
-    rates = (settings.learning_rate, unfrozen_learning_rate)
+    asked = (settings.rates, rates(unfrozen_learning_rate))
     done = 0
-    for phase, rate in zip(phases, rates, strict=False):
-        set_trainable(model, phase.layers)
-        learner, parts = model, [train, valid]
-        if phase.layers is not None:
-            learner = trained_part(model, phase.layers)
+    for phase, candidates in zip(phases, asked, strict=False):
+        # With all blocks there is nothing below but pixels.
+        layers = None if phase.layers == len(blocks.groups(model)) else phase.layers
+        set_trainable(model, layers)
+        learner, parts = trained_part(model, layers, inference=inference), [train, valid]
+        if layers is not None:
             parts = [
-                Part(features(model, part.images, phase.layers, folder), part.labels)
-                for part in parts
+                Part(features(model, part.images, layers, folder), part.labels) for part in parts
             ]
-        fit.compile_model(learner, optimizer=settings.optimizer, learning_rate=rate)
-        history += fit.fit(
+        more, rate = fit.fit_best(
             learner,
             *parts,
+            optimizer=settings.optimizer,
+            rates=candidates,
             batch_size=settings.batch_size,
             order=order,
             epochs=range(done + 1, done + phase.amount + 1),
             on_epoch=on_epoch,
         )
+        history += more
         done += phase.amount
     if learner is not model:
         # The file tells how it was trained last.
