@@ -64,13 +64,15 @@ def test_network_from_elsewhere_is_another_architecture(source: str, transfer: s
 @pytest.mark.parametrize("name", [row.name for row in STRATEGIES.values() if not row.from_source])
 @pytest.mark.parametrize("verdict", ["transfer better", "baseline better", "equivalent"])
 def test_control_is_called_so(name: str, verdict: str) -> None:
-    own = arms(transfer__strategy=name)
+    source = "keras:ResNet50" if STRATEGIES[name].same_network else "null"
+    own = arms(transfer__strategy=name, source_training__from=source)
     said = printed(own, verdict)
     assert f"Verdict on the control: {verdict}" in said
     assert "Gain in accuracy by the control: " in said
     assert "Log loss of the control minus that of the baseline: " in said
     assert "head start" not in said
-    assert "transfer: MLP" in said
+    assert ("MLP" if source == "null" else "keras:ResNet50, none of its weights") in own.transfer
+    assert own.transfer in said
     assert words.question(own, taught=["bag"], classes=["ant", "bee"]) == (
         "A control: how does a network that has learned nothing elsewhere tell ant from bee?"
     )

@@ -307,14 +307,14 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
             # Named for people: the file itself is among the data, by its hash.
             adopted = _training(params.source_training)
             values |= {f"source.{key}": value for key, value in adopted.items()}
+            # Our own networks have no batch normalisation.
+            unlike_auto = params.transfer.inference != params.transfer.strategy.from_source
+            if unlike_auto and not params.transfer.strategy.head_alone:
+                values["batch_normalization"] = params.transfer.batch_normalization
         values["strategy"] = params.transfer.strategy.name
         if params.transfer.strategy.two_phases:
             values["frozen_fraction"] = params.transfer.frozen_fraction
             values["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
-        adopted = params.source_training.from_ is not None
-        unlike_auto = params.transfer.inference != params.transfer.strategy.from_source
-        if adopted and unlike_auto and not params.transfer.strategy.head_alone:
-            values["batch_normalization"] = params.transfer.batch_normalization
     return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 

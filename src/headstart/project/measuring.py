@@ -177,6 +177,7 @@ class _Clock:
                 unfrozen_learning_rate=_LEARNING_RATE,
                 seed=settings.seed,
                 on_epoch=on_epoch,
+                inference=settings.transfer.inference,
             )[0]
 
         before = _memory()
