@@ -265,18 +265,18 @@ def test_batch_normalisation_in_training_mode_is_that_of_plain_keras(
                 part.rate = 0.0  # Its masks are drawn elsewhere than here.
         return network
 
-    small = dataclasses.replace(small, build=build)
+    still = dataclasses.replace(small, build=build)
     strategy = "scratch_same" if statistics else "last:2"
-    model = transferred(small, tmp_path, strategy, inference=False)
-    body = small.build()
+    model = transferred(still, tmp_path, strategy, inference=False)
+    body = still.build()
     if statistics:
         # Drawn by the seed alone, so that the control that freezes them tells where they began.
-        drawn = transferred(small, tmp_path, "random_frozen", inference=False)
+        drawn = transferred(still, tmp_path, "random_frozen", inference=False)
         body.set_weights(body_of(drawn).get_weights())
         layers = all_layers(body)
     else:
-        layers = in_blocks(small, body, 2)
-    expected = plain(small, body, [(2, 0.05, layers)], inference=False)
+        layers = in_blocks(still, body, 2)
+    expected = plain(still, body, [(2, 0.05, layers)], inference=False)
     for ours, theirs in zip(model.get_weights(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
 
