@@ -52,7 +52,7 @@ def trained_part(model: keras.Model, layers: int | None, *, inference: bool) -> 
     top, seen, inputs = parts.network, model.layers[at - 1].output, model.inputs
     if layers is not None:
         start = parts.blocks[1 - layers].input
-        top = keras.Model(start, parts.network.outputs)
+        top = keras.Model(start, parts.network.outputs[0])
         seen = inputs = keras.Input(start.shape[1:], dtype=start.dtype, name="below")
     outputs: Any = (backbones.AsItAnswers(top) if inference else top)(seen)
     for layer in model.layers[at + 1 :]:
