@@ -300,6 +300,20 @@ def test_sources_rate_is_chosen_on_its_validation_images(make: Any) -> None:
     assert set(runner.keys(group)).isdisjoint(before[1])
 
 
+def test_row_at_the_rate_of_no_search_is_trained_from_both_sources(make: Any) -> None:
+    # No source is chosen at the rate that it has without a search; nothing learns at the higher.
+    source = {"epochs": 1, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.02}
+    runner = make(
+        **SMALL | {"seeds": 2, "learning_rates": [0.01, 500.0], "source_training": source}
+    )
+    found = runner.run()
+    unsearched = runner.prepared.groups
+    frozen = [row for row in zip(found, unsearched, strict=True) if row[0].row.arm == "frozen"]
+    assert all(chosen.learning_rate == group.learning_rate for chosen, group in frozen)
+    assert all(chosen.source_learning_rate == 0.01 for chosen, _ in frozen)
+    assert all(group.source_learning_rate == 0.02 for _, group in frozen)
+
+
 def test_source_that_two_shifts_share_is_searched_and_trained_once(make: Any) -> None:
     said: list[str] = []
     runner = make(

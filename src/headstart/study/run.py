@@ -137,25 +137,26 @@ class Runner:
             f"{'search of learning rates: ' if later else ''}{count} trainings, "
             f"{count - left} done already, {left} to do in {len(works)} groups"
         )
-        failures: dict[str, Exception] = {}
+        # By the work and not by its name, which does not tell the rate of its source network.
+        failures: dict[plan.Work, Exception] = {}
         rows_shown = {group.of(()): group for group in shown}
         self._show(shown, kept)
-        progress = _Progress(self.say, {work.name: self._effort(work) for work in works}, later)
+        progress = _Progress(self.say, {work: self._effort(work) for work in works}, later)
         for work, outcome in self.engine(self, works):
             if isinstance(outcome, Exception):
                 # Told at once when it is new; all are listed at the end.
                 if str(outcome) not in map(str, failures.values()):
                     self.say(f"failed: {work.name}: {_in_a_line(outcome)}")
-                failures[work.name] = outcome
+                failures[work] = outcome
                 if isinstance(work, plan.SourceGroup):
                     self._failed_sources |= dict.fromkeys(self.keys(work), outcome)
             else:
                 kept |= self.keep(work, outcome)
-            seconds_left = progress.advance(work.name)
+            seconds_left = progress.advance(work)
             row = rows_shown.get(work.of(())) if isinstance(work, plan.Group) else None
             self._show([row] if row else [], kept, seconds_left)
         if failures:
-            listed = [f"{name}: {_in_a_line(error)}" for name, error in failures.items()]
+            listed = [f"{work.name}: {_in_a_line(error)}" for work, error in failures.items()]
             raise UserError(
                 f"{len(failures)} of {len(works)} groups are missing, the others are done and "
                 "kept; mend the cause and run the command again:\n  " + "\n  ".join(listed)
@@ -352,15 +353,15 @@ class Runner:
 class _Progress:
     """Tells how much is done, and the time left by the work that is left, `later` work too."""
 
-    def __init__(self, say: Say, efforts: Mapping[str, float], later: float) -> None:
+    def __init__(self, say: Say, efforts: Mapping[plan.Work, float], later: float) -> None:
         self._say, self._later = say, later
         self._left = dict(efforts)
         self._groups, self._effort = len(efforts), sum(efforts.values())
         self._began = self._last_line = time.monotonic()
 
-    def advance(self, name: str) -> float:
-        """Counts the group `name` as done; returns the seconds left."""
-        del self._left[name]
+    def advance(self, work: plan.Work) -> float:
+        """Counts `work` as done; returns the seconds left."""
+        del self._left[work]
         now = time.monotonic()
         left = sum(self._left.values())
         seconds = (now - self._began) * (left + self._later) / (self._effort - left)
@@ -369,7 +370,7 @@ class _Progress:
         self._last_line = now
         self._say(
             f"{self._groups - len(self._left)} of {self._groups} groups, "
-            f"{_clock(now - self._began)} gone, {_clock(seconds)} left; {name}"
+            f"{_clock(now - self._began)} gone, {_clock(seconds)} left; {work.name}"
         )
         return seconds
 
