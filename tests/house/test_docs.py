@@ -43,7 +43,7 @@ SAID = {
     "CONTRIBUTING.md": {"a minute or two"},
     # What the code waits for, and where it changes its way.
     "docs/identity.md": {"3 seconds"},
-    "docs/study.md": {"0.7 times"},
+    "docs/study.md": {"0.7 times", "half an hour"},
 }
 # Written by a command as a whole.
 GENERATED = ("docs/claims.md",)

@@ -360,12 +360,12 @@ def test_kept_networks_are_known_by_the_machine_and_the_libraries(
     def key(instructions: str = "avx2") -> str:
         return store.Store(Path(), store.common(images, instructions=instructions)).key({})
 
-    keys = [key(), key("native")]
+    keys = [key()]
     # Native bytes are another processor's as soon as it offers other instructions.
     with monkeypatch.context() as patch:
         patch.setattr(runtime, "_PROCESSOR", tmp_path / "cpuinfo")
         for flags in ("fma avx avx2", "fma avx avx2 avx512f amx_tile"):
-            (tmp_path / "cpuinfo").write_text(f"model name: AMD EPYC\nflags\t: sse {flags}\n")
+            (tmp_path / "cpuinfo").write_text(f"model name: made up\nflags\t: sse {flags}\n")
             assert key() == keys[0]
             keys.append(key("native"))
     for module, name, value in (

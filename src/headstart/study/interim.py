@@ -172,7 +172,9 @@ def _answered(section: str) -> object:
     seen = stage.get("params", {})
     values = seen.get(_PARAMETERS, {}).get(section)
     try:
-        return values and _plain(Grid.model_validate(of_project(values, seen["params.yaml"])))
+        return values and _plain(
+            Grid.model_validate(of_project(values, seen.get("params.yaml", {})))
+        )
     except (ValueError, KeyError):
         return values
 
