@@ -2,17 +2,16 @@
 
 import dataclasses
 import re
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from own_projects import Own, new
+from own_projects import new
 from projects import edit_params
 from studies import prepared
 
 from headstart.core.parts import Drawn
-from headstart.study import default_grid, forecast, parameters, stage, stopwatch
+from headstart.study import default_grid, forecast, parameters, stopwatch
 from headstart.study.stopwatch import Speed
 
 CHECK = ("python", "-m", "headstart.cli", "check", "--study")
@@ -76,28 +75,6 @@ def test_check_measures_every_arm_and_writes_a_cheaper_grid(
     assert grid.training[0].steps in (500, 200)
     assert grid.seeds == 4
     assert path.read_text().count("\n") == before.count("\n")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("rates", ["[0.001]", "[0.001, 0.01]"])
-@pytest.mark.parametrize("network", ["mlp", "cnn"])
-def test_estimate_is_within_half_as_much_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, rates: str
-) -> None:
-    project: Own = new(tmp_path / "own", dataset="digits")
-    edit_params(project.root / "study/params.yaml", SHORT | {"grid.learning_rates": rates})
-    edit_params(project.root / "study/params.yaml", {"grid.training": "- steps: 4000"})
-    if network == "cnn":
-        cnn = "[{name: cnn, filters: [8, 16], dense: [], activation: relu}]"
-        edit_params(project.root / "study/params.yaml", {"grid.networks": cnn})
-    project.repro("download")
-    monkeypatch.chdir(project.root)
-    runner, _ = stage.runner("grid")
-    spent = sum(forecast.by_arm(runner.prepared, stopwatch.speeds(runner.prepared)).values())
-    began = time.monotonic()
-    runner.run()
-    assert 1 / 1.5 < spent / (time.monotonic() - began) < 1.5
 
 
 def test_ladder_goes_down() -> None:
