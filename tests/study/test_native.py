@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from projects import edit_params
-from studies import study, write_parameters
+from studies import DIGITS, study, write_parameters
 
 from headstart.core import runtime
 from headstart.data import digits
@@ -28,7 +28,7 @@ def test_check_says_what_native_would_save_each_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits.write(tmp_path / "data/raw/digits")
-    write_parameters(tmp_path, {"name": "digits"})
+    write_parameters(tmp_path, DIGITS)
     edit_params(tmp_path / "params.yaml", {"tasks.target_classes": "['3', '8']"})
     command = [sys.executable, "-m", "headstart.cli", "check"]
     said = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True).stdout
