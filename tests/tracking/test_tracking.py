@@ -23,6 +23,7 @@ from projects import ROOT
 from headstart import tracking
 from headstart.core.errors import UserError
 from headstart.tracking import revisions, spawn, store
+from headstart.tracking.identity import STAGES
 
 
 @pytest.fixture
@@ -83,6 +84,27 @@ def test_training_shows_itself_epoch_by_epoch_and_ends_with_its_identity(checkou
     assert digests[images] == revisions.Workspace(checkout).md5(images)
     name = rows(checkout, "SELECT name FROM runs")[0][0]
     assert name == "train_b · sigmoid · sgd 0.001 · 5 epochs · seed 42"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        ("last:2", "a new head and the 2 blocks nearest to it"),
+        ("random_frozen", "the control: "),
+        ("one of long ago", "The transfer model: one of long ago."),
+    ],
+)
+def test_note_says_how_a_transfer_learned_and_on_which_network(strategy: str, words: str) -> None:
+    from headstart.tracking import entries
+
+    acting = {"seed": 1, "strategy": strategy, "source.from": "keras:ResNet50"}
+    begun = entries.unfinished(STAGES["transfer"], acting, {})
+    assert words in begun.kind[entries.NOTE]
+    assert (
+        "Its layers are those of keras:ResNet50, whole, 224 x 224 pixels."
+        in begun.kind[entries.NOTE]
+    )
+    assert begun.name.startswith(f"transfer · {strategy} · keras:ResNet50 · whole · 224 x 224")
 
 
 def test_same_training_again_leaves_one_run(checkout: Path) -> None:

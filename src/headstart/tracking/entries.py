@@ -18,7 +18,7 @@ from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
 from headstart.params import reading, yaml_text
 from headstart.params.sections import adopted_in_words
-from headstart.params.strategies import STRATEGIES
+from headstart.params.strategies import named
 from headstart.reporting import render, words
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, digest
 
@@ -104,8 +104,11 @@ def _note(
 def _strategy(values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, bool]:
     """Returns a strategy in words, and whether it is a control; its name where it was given up."""
     name = str(values.get(f"{prefix}strategy"))
-    row = STRATEGIES.get(name)
-    return (row.words, not row.from_source) if row else (name, False)
+    try:
+        row = named(name)
+    except ValueError:
+        return name, False
+    return row.words, not row.from_source
 
 
 def _training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
