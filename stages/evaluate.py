@@ -56,7 +56,9 @@ def main() -> None:
             calls=calls,
             parameters={name: networks.parameters(model) for name, model in models.items()},
         )
-        record = metrics.Record(comparison=judged.comparison, **scored, cost=spent)
+        history, plots = tables.read_history(MODELS), METRICS / "plots"
+        chosen = metrics.chosen(settings, history)
+        record = metrics.Record(comparison=judged.comparison, **scored, cost=spent, chosen=chosen)
         outcome = metrics.Outcome(
             record,
             compared(settings),
@@ -69,7 +71,6 @@ def main() -> None:
         )
 
         files = artefacts.read_json(FILES)["files"]
-        history, plots = tables.read_history(MODELS), METRICS / "plots"
         metrics.write(METRICS / "metrics.json", record)
         tables.write(METRICS, history=history, answers=answers, files=files, classes=classes)
         # A project of `headstart init` has no Makefile.

@@ -32,6 +32,8 @@ def main() -> None:
                 f"({adopted.takes}), {networks.parameters(adopted.backbone)[1]} parameters; what "
                 "it cost is unknown"
             )
+            if adopted.misfit:
+                warn(adopted.misfit)
             # Where there is no source task, the transfer stage looks at the target's images.
             if amiss := pretrained.features_warning(adopted.backbone, images[:64]):
                 warn(f"{chosen.from_}: {amiss}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import filelock
 import pytest
-from projects import ROOT, SMALL, Project, edit_params, new_checkout
+from projects import AUTHOR, ROOT, SMALL, Project, edit_params, new_checkout
 
 from headstart.core import runtime
 from headstart.data import catalogue, download
@@ -21,11 +21,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fixes TensorFlow's threads, which it takes once a process, as the study does.
+    """Names an author to git, and fixes TensorFlow's threads, which it takes once a process.
 
     Which files share a process is xdist's affair; what the stages use, they use in their own. The
     process that only hands files to others needs no TensorFlow.
     """
+    os.environ |= AUTHOR
     if not config.getoption("numprocesses", None):
         runtime.fix(0, intra_op_threads=1, inter_op_threads=2)
 

@@ -96,10 +96,13 @@ def init(
     ] = None,
     source_model: Annotated[
         str | None,
-        typer.Option(metavar="FILE|keras:NAME", help="In place of a source network trained here."),
+        typer.Option(
+            metavar="FILE|keras:NAME",
+            help="Instead of one trained here; `headstart networks` lists them.",
+        ),
     ] = None,
     layer: Annotated[
-        str, typer.Option(help="Where the source model is cut; auto: all but its head.")
+        str, typer.Option(help="Where the source model is cut; auto: before a head.")
     ] = "auto",
     preprocessing: Annotated[
         str, typer.Option(help="What it takes: tf, torch, caffe, raw, or [BLACK, WHITE].")
@@ -136,7 +139,8 @@ def check(
         bool, typer.Option("--bytes", help="Only compare results with those that are committed.")
     ] = False,
     of_study: Annotated[
-        bool, typer.Option("--study", help="Also measure what each arm of the study would take.")
+        bool,
+        typer.Option("--study", help="Also measure how long the study would take, arm by arm."),
     ] = False,
     cheaper: Annotated[
         bool, typer.Option("--cheaper", help="With --study: write a grid that takes less.")

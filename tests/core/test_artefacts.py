@@ -26,6 +26,17 @@ def test_text_of_any_characters_comes_back_from_a_table(texts: list[str]) -> Non
         assert path.read_bytes().startswith(b"first,last\n")
 
 
+def test_what_some_epochs_alone_tell_is_a_column_that_others_leave_empty(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    rows = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "learning_rate": 0.01}]
+    artefacts.write_history(path, rows)
+    assert path.read_text() == "epoch,loss,learning_rate\n1,0.5,\n2,0.25,0.01\n"
+    assert artefacts.read_history(path) == rows
+    artefacts.write_history(path, [])
+    assert path.read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n"
+    assert artefacts.read_history(path) == []
+
+
 def test_failed_write_leaves_what_was_there_and_nothing_beside(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     artefacts.write_json(path, {"old": 1})

@@ -55,7 +55,12 @@ def sends(content: bytes, *, length: int | None = None) -> Answer:
 
 
 def keep(
-    folder: Path, mirror: str = "", *, name: str | None = NAME, sha256: str | None = None
+    folder: Path,
+    mirror: str = "",
+    *,
+    name: str | None = NAME,
+    sha256: str | None = None,
+    timeout: float = 5,
 ) -> None:
     source = f"keras:{name}" if name else None
     with located("params.yaml: source_training."):
@@ -64,7 +69,7 @@ def keep(
             folder,
             input_size="auto",
             sha256=sha256,
-            environment={"HEADSTART_MIRROR": mirror, "HEADSTART_TIMEOUT": "5"},
+            environment={"HEADSTART_MIRROR": mirror, "HEADSTART_TIMEOUT": str(timeout)},
         )
 
 
@@ -114,7 +119,10 @@ def test_weights_that_cannot_be_had_are_one_message_and_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_broken_connection_goes_on_where_it_broke(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("silent", [False, True], ids=["broken", "silent"])
+def test_download_goes_on_where_it_broke_or_fell_silent(
+    serve: Serve, tmp_path: Path, silent: bool
+) -> None:
     ranges = []
 
     def answer(handler: Handler, name: str, compressed: bool) -> None:
@@ -125,14 +133,29 @@ def test_broken_connection_goes_on_where_it_broke(serve: Serve, tmp_path: Path) 
         ranges.append(asked)
         if asked is None:
             handler.send(CONTENT[:300_000], length=len(CONTENT))
+            if silent:
+                handler.wfile.flush()
+                handler.server.stopping.wait(5)
             return
         begun = int(asked.removeprefix("bytes=").removesuffix("-"))
         handler.send(CONTENT[begun:], status=206)
 
-    keep(tmp_path, serve(answer).url)
+    keep(tmp_path, serve(answer).url, timeout=0.5)
     assert (tmp_path / FILE).read_bytes() == CONTENT
     chunk = 16 * 1024
     assert ranges == [None, f"bytes={300_000 // chunk * chunk}-"]
+
+
+def test_server_that_sends_nothing_is_given_up_at_once(serve: Serve, tmp_path: Path) -> None:
+    ranges = []
+
+    def silent(handler: Handler, name: str, compressed: bool) -> None:
+        ranges.append(name)
+        handler.server.stopping.wait(5)
+
+    with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
+        keep(tmp_path / "none", serve(silent).url, timeout=0.2)
+    assert len(ranges) == 1
 
 
 def test_unpublished_sum_is_told_once_and_enforced_then(
@@ -147,9 +170,88 @@ def test_unpublished_sum_is_told_once_and_enforced_then(
     capsys.readouterr()
     keep(tmp_path, plain.url, name=UNPUBLISHED, sha256=SHA256)
     assert "trusted on first use" not in capsys.readouterr().err
-    # A second sum replaces no published one; it may be that of the network that was here before.
-    with pytest.raises(UserError, match=r"has SHA-256[\s\S]*for another, set it to null"):
-        keep(tmp_path, plain.url, sha256="0" * 64)
+
+
+def test_sum_of_another_network_is_refused_without_a_download_where_that_can_be_known(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(sends(CONTENT))
+    # That of the network that was here before.
+    (tmp_path / "before.h5").write_bytes(b"others")
+    other = verify.sha256(tmp_path / "before.h5")
+    for name in (NAME, UNPUBLISHED):
+        with pytest.raises(UserError, match=r"sha256: is that of before\.h5, .* set it to null"):
+            keep(tmp_path, server.url, name=name, sha256=other)
+    with pytest.raises(UserError, match=r"sha256: ConvNeXtTiny is published with d547.* to null"):
+        keep(tmp_path, server.url, name="ConvNeXtTiny", sha256=other)
+    assert (server.asked, [path.name for path in tmp_path.iterdir()]) == ([], ["before.h5"])
+    # Where Keras publishes an MD5 alone the file tells, which is then there.
+    said = rf"sha256: is not that of {NAME}: .* has {SHA256}, and the MD5 .* set it to null"
+    for _ in range(2):
+        with pytest.raises(UserError, match=said):
+            keep(tmp_path, server.url, sha256="0" * 64)
+        assert server.asked.count(FILE) == 1
+    keep(tmp_path, server.url)
+    keep(tmp_path, server.url, sha256=SHA256)
+    assert server.asked.count(FILE) == 1
+
+
+def test_weights_of_unknown_sum_are_downloaded_once(serve: Serve, tmp_path: Path) -> None:
+    server = serve(sends(CONTENT))
+    keep(tmp_path, server.url, name=UNPUBLISHED, sha256=SHA256)
+    asked = len(server.asked)
+    server.answer = missing
+    # Its mirror is not https, and holds it no longer; what is there was trusted when it came.
+    keep(tmp_path, server.url, name=UNPUBLISHED)
+    keep(tmp_path, name=UNPUBLISHED)
+    (file,) = tmp_path.iterdir()
+    assert file.read_bytes() == CONTENT
+    assert len(server.asked) == asked
+    # A sum that somebody gives is another matter.
+    with pytest.raises(UserError, match=r"no source has [\s\S]*set it to null"):
+        keep(tmp_path, name=UNPUBLISHED, sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{SHA256.upper()} *any.h5\r\n".encode(),
+        f"{SHA256.upper()}  any.h5\n".encode("utf-16"),
+        f"\ufeff{SHA256}".encode(),
+    ],
+)
+def test_sum_beside_a_file_counts_however_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    name = weights.NETWORKS[UNPUBLISHED].published().name
+    (tmp_path / "carried").mkdir()
+    (tmp_path / "carried" / name).write_bytes(CONTENT)
+    beside = tmp_path / "carried" / f"{name}.sha256"
+    beside.write_bytes(text)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keep(tmp_path / "here", "~/carried", name=UNPUBLISHED)
+    assert (tmp_path / "here" / name).read_bytes() == CONTENT
+    # One that names another file's sum makes what is there no longer good.
+    beside.write_text("0" * 64)
+    with pytest.raises(UserError, match=r"has SHA-256 .* instead of the published 0000"):
+        keep(tmp_path / "here", "~/carried", name=UNPUBLISHED)
+    for wrong in (b"", b"\xff\xfe\x00", b"\xc3(", b"abc  any.h5"):
+        beside.write_bytes(wrong)
+        with pytest.raises(UserError, match=r"\.sha256: begins with no SHA-256 in hex; write"):
+            keep(tmp_path / "new", "~/carried", name=UNPUBLISHED)
+    # Without a mirror the folder that one stands in is none.
+    beside.write_text(SHA256)
+    monkeypatch.chdir(tmp_path / "carried")
+    with pytest.raises(UserError, match="trusted on first use, over https:// only"):
+        keep(tmp_path / "new", name=UNPUBLISHED)
+
+
+@pytest.mark.parametrize("alpha", ["1.3", "1.4"])
+def test_wide_mobilenets_have_weights_for_one_size(alpha: str) -> None:
+    wide = weights.NETWORKS[f"MobileNetV2_{alpha}"]
+    assert wide.published((96, 96)).name == wide.published("auto").name
+    assert f"_{alpha}_224_" in wide.published("auto").name
+    assert "_0.75_96_" in weights.NETWORKS["MobileNetV2_0.75"].published((96, 96)).name
 
 
 def test_fetched_weights_carry_their_sum_and_write_it_into_the_project(
@@ -159,6 +261,7 @@ def test_fetched_weights_carry_their_sum_and_write_it_into_the_project(
     monkeypatch.chdir(project.root)
     text = Path("params.yaml").read_text()
     text = text.replace("from: null", f"from: keras:{UNPUBLISHED}")
+    assert text.count("input_size: auto") == 1
     Path("params.yaml").write_text(text)
     carried = tmp_path / "carried"
     name = weights.NETWORKS[UNPUBLISHED].published((96, 96)).name
@@ -167,7 +270,13 @@ def test_fetched_weights_carry_their_sum_and_write_it_into_the_project(
     (carried / name).write_bytes(CONTENT)
     (carried / f"{name}.sha256").write_text(f"{SHA256}  {name}\n")
     monkeypatch.setenv("HEADSTART_MIRROR", str(carried))
-    lines = published.fetch(UNPUBLISHED, tmp_path / "here", input_size=(96, 96))
+    lines = published.fetch(UNPUBLISHED, tmp_path / "other", input_size=(96, 96))
+    # The project takes the weights for 224 pixels, another file.
+    assert SHA256 in lines[0]
+    assert Path("params.yaml").read_text() == text
+    text = text.replace("input_size: auto", "input_size: [96, 96]")
+    Path("params.yaml").write_text(text)
+    lines = published.fetch(UNPUBLISHED, tmp_path / "here", input_size="auto")
     assert SHA256 in lines[0]
     assert (tmp_path / f"here/{name}.sha256").read_text() == f"{SHA256}  {name}\n"
     assert verify.sha256(tmp_path / "here" / name) == SHA256

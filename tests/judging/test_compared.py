@@ -45,7 +45,10 @@ def test_arms_of_one_architecture_differ_in_their_beginnings() -> None:
     ("source", "transfer"),
     [
         ("keras:ResNet50", "keras:ResNet50, trained on ImageNet, whole, 224 x 224 pixels: a new"),
-        ("models/own/a.h5", "models/own/a.h5, from elsewhere, all but its head, its own size: a"),
+        (
+            "models/own/a.h5",
+            "models/own/a.h5, from elsewhere, without a head, the size that it takes: ",
+        ),
     ],
 )
 def test_network_from_elsewhere_is_another_architecture(source: str, transfer: str) -> None:

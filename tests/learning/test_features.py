@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import lite0
 import numpy as np
 import pytest
+from applications_here import write_weights
 
+from benchmarks import pretrained_networks as lite0
 from headstart.core import artefacts
 from headstart.core.parts import Part
 from headstart.learning import features as kept
@@ -359,3 +360,41 @@ def test_features_of_a_real_network_are_kept(tmp_path: Path, passes: list[int]) 
     again = kept.features(made.backbone, images, folder)
     assert passes == []
     np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize("takes", ["auto", "caffe"])
+def test_network_built_a_second_time_finds_its_features(
+    passes: list[int], tmp_path: Path, takes: str
+) -> None:
+    name, images, folder = "MobileNetV3Small", photographs(3), tmp_path / "features"
+    write_weights(tmp_path, name)
+
+    def built() -> keras.Model:
+        made = pretrained.adopt(
+            f"keras:{name}",
+            layer="auto",
+            image_shape=(10, 10, 3),
+            input_size=(32, 32),
+            preprocessing=takes,
+            weights=tmp_path,
+        )
+        return made.backbone
+
+    first, second = built(), built()
+    # Keras numbers layers without a name on.
+    assert first.get_config() != second.get_config()
+    kept.features(first, images, folder)
+    assert passes
+    passes.clear()
+    kept.features(second, images, folder)
+    assert passes == []
+    assert len(files(folder)) == 1
+
+
+def test_layers_that_change_places_make_features_anew(tmp_path: Path) -> None:
+    image = keras.Input((10, 10, 3), name="image")
+    one, two = L.ReLU(0.2, name="one")(image), L.ReLU(0.3, name="two")(image)
+    for first, second in ((one, two), (two, one)):
+        model = keras.Model(image, L.Flatten(name="row")(L.Subtract(name="less")([first, second])))
+        kept.features(model, photographs(3), tmp_path)
+    assert len(files(tmp_path)) == 2

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import keras
-import lite0
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from benchmarks import pretrained_networks as lite0
 from headstart.core import artefacts
 from headstart.learning import networks, pretrained
 

@@ -1,5 +1,6 @@
 """A network from elsewhere, cut and fitted to the images."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from keras.src.legacy.saving import legacy_h5_format
 from headstart.core import artefacts
 from headstart.core.errors import UserError
 from headstart.data import weights
-from headstart.learning import applications, backbones, flops, model_file, networks, pretrained
+from headstart.learning import (
+    applications,
+    backbones,
+    blocks,
+    flops,
+    model_file,
+    networks,
+    pretrained,
+)
 
 L = keras.layers
 RNG = np.random.default_rng(1)
@@ -129,7 +138,7 @@ def test_open_size_is_the_networks_own_and_96_pixels_at_least(tmp_path: Path) ->
     assert adopt(8, 16).size == (96, 192)
     assert adopt(120, 100).size == (120, 100)
     assert adopt(8, 8, input_size=(16, 16)).size == (16, 16)
-    with pytest.raises(UserError, match=r"8 x 8 are too small for it up to conv_2; .*input_size"):
+    with pytest.raises(UserError, match=r"input_size: 8 x 8 are too small for .* up to conv_2"):
         adopt(8, 8, input_size=(8, 8))
     assert adopt(8, 8, input_size=(8, 8), layer="conv_1").backbone.output_shape == (None, 2)
     # Keras' own names tell.
@@ -186,6 +195,13 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         ("resnet50v2", L.ZeroPadding2D(), "tf", 224),
         ("densenet121", L.ReLU(), "torch", 224),
         ("MobileNetV3Small", L.Rescaling(1 / 127.5, offset=-1.0), "raw", 224),
+        ("mine", L.RandomFlip(), None, None),
+        # Called like networks of Keras, or built without the layers that rescale.
+        ("efficientnet-lite0", L.ReLU(), None, None),
+        ("efficientnetv2-b0", L.ReLU(), None, 224),
+        ("convnext_tiny", L.ReLU(), None, 224),
+        ("resnet18", L.ReLU(), None, 224),
+        ("densenet_of_mine", L.ReLU(), None, 224),
     ],
 )
 def test_what_a_network_takes_is_told_by_its_first_layers_or_its_name(
@@ -196,6 +212,101 @@ def test_what_a_network_takes_is_told_by_its_first_layers_or_its_name(
     described = model_file.describe(tmp_path / "any.keras")
     assert (described.takes, described.native_side) == (takes, side)
     assert described.input_shape == (8, 8, 3)
+
+
+def test_a_network_inside_another_is_looked_into(tmp_path: Path) -> None:
+    inner = keras.Sequential(
+        [keras.Input((None, None, 3)), L.Conv2D(4, 3, activation="relu6", name="first")],
+        name="mobilenetv2_0.35_96",
+    )
+    path = saved(tmp_path / "any.keras", L.RandomFlip(), inner, L.GlobalAveragePooling2D())
+    described = model_file.describe(path)
+    assert (described.takes, described.native_side) == ("tf", 96)
+    before = L.Rescaling(1 / 127.5, offset=-1.0)
+    path = saved(tmp_path / "any.keras", L.RandomFlip(), before, inner)
+    assert model_file.describe(path).takes == "raw"
+    images = photographs(8, 8, 3, count=20)
+    options: dict[str, Any] = {"layer": "auto", "image_shape": (8, 8, 3), "preprocessing": "raw"}
+    adopted = pretrained.adopt(path, **options)
+    assert (adopted.misfit, pretrained.features_warning(adopted.backbone, images)) == (None, None)
+    path = saved(tmp_path / "any.keras", inner, L.Flatten(), size=(8, 8, 3))
+    adopted = pretrained.adopt(path, **options)
+    said = str(pretrained.features_warning(adopted.backbone, images))
+    assert "in its layer first is saturated" in said
+    assert "takes tf (it is called mobilenetv2_0.35_96" in str(adopted.misfit)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_network_can_be_cut_at_a_network_inside_it(tmp_path: Path, functional: bool) -> None:
+    image = keras.Input((None, None, 3))
+    inner = keras.Model(image, L.ReLU()(L.Conv2D(5, 3)(image)), name="inner")
+    pool, answers = L.GlobalAveragePooling2D(), L.Dense(2)
+    if functional:
+        seen = keras.Input((8, 8, 3))
+        outer = keras.Model(seen, answers(pool(inner(L.Rescaling(2.0)(seen)))))
+        outer.save(tmp_path / "any.keras")
+    else:
+        saved(tmp_path / "any.keras", L.Rescaling(2.0), inner, pool, answers, size=(8, 8, 3))
+    images = photographs(8, 8, 3)
+    for layer in ("inner", "auto"):
+        adopted = pretrained.adopt(tmp_path / "any.keras", layer=layer, image_shape=(8, 8, 3))
+        expected = np.asarray(inner(2.0 * images)).mean(axis=(1, 2))
+        features = adopted.backbone.predict_on_batch(images)
+        np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+        assert len(blocks.groups(adopted.backbone)) == 1
+
+
+@pytest.mark.parametrize(
+    ("ends", "after", "features", "cut"),
+    [
+        ([L.GlobalAveragePooling2D(), L.Dense(7, name="answers")], [L.Softmax()], 4, "answers"),
+        ([L.GlobalAveragePooling2D(), L.Dense(7, name="answers")], [], 4, "answers"),
+        ([L.GlobalAveragePooling2D(), L.BatchNormalization()], [], 4, "whole"),
+        ([], [L.GlobalAveragePooling2D()], 4, "whole"),
+        ([L.Conv2D(7, 1, name="answers")], [L.GlobalAveragePooling2D(), L.Softmax()], 4, "answers"),
+    ],
+)
+def test_head_of_a_network_inside_another_is_cut_off(
+    tmp_path: Path, ends: list[Any], after: list[Any], features: int, cut: str
+) -> None:
+    inner = keras.Sequential([keras.Input((None, None, 3)), L.Conv2D(4, 3), *ends], name="inner")
+    path = saved(tmp_path / "any.keras", L.Rescaling(1 / 255), inner, *after)
+    adopted = pretrained.adopt(path, layer="auto", image_shape=(20, 20, 3))
+    assert adopted.backbone.output_shape == (None, features)
+    assert cut in adopted.cut
+
+
+@pytest.mark.parametrize("name", ["model.weights.h5", "config.json"])
+def test_damaged_file_is_one_message(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path / "any.keras", L.Conv2D(3, 3), size=(6, 6, 1))
+    with zipfile.ZipFile(path) as archive:
+        at = archive.getinfo(name).header_offset + 200
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"cannot be read as a Keras model .{name} in it is damag"):
+        pretrained.adopt(path, layer="auto", image_shape=(6, 6))
+
+
+def test_model_without_layers_is_refused(tmp_path: Path) -> None:
+    image = keras.Input((6, 6, 1))
+    keras.Model(image, image).save(tmp_path / "none.keras")
+    with pytest.raises(UserError, match="has no layers"):
+        model_file.describe(tmp_path / "none.keras")
+
+
+def test_values_that_a_network_does_not_take_are_told(tmp_path: Path) -> None:
+    path = saved(tmp_path / "any.keras", L.Rescaling(1 / 255), L.Conv2D(3, 1))
+    options: dict[str, Any] = {"layer": "auto", "image_shape": (6, 6, 3)}
+    said = pretrained.adopt(path, **options, preprocessing="tf").misfit
+    assert f"{path} takes raw (it divides its input by 255 itself), and is given tf" in str(said)
+    for takes in ("raw", (0.0, 255.0)):
+        assert pretrained.adopt(path, **options, preprocessing=takes).misfit is None
+    name = "keras:MobileNetV2_0.35"
+    options |= {"input_size": (32, 32), "weights": None}
+    said = pretrained.adopt(name, **options, preprocessing="torch").misfit
+    assert f"{name} takes tf (as Keras publishes it), and is given torch; write" in str(said)
+    assert pretrained.adopt(name, **options).misfit is None
 
 
 def test_features_that_say_nothing_are_warned_of(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import lite0
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.datasets import load_sample_image
 
+from benchmarks import pretrained_networks as lite0
 from headstart.core import artefacts, seeds
 from headstart.core.errors import UserError
 from headstart.core.parts import Part
@@ -257,20 +257,24 @@ def body_of(model: keras.Model) -> keras.Model:
 
 @pytest.mark.parametrize("statistics", [True, False], ids=["scratch", "finetune"])
 def test_batch_normalisation_in_training_mode_is_that_of_plain_keras(
-    small: Case, tmp_path: Path, statistics: bool
+    case: Case, tmp_path: Path, statistics: bool
 ) -> None:
     """From scratch by itself, and where it is asked for; what is frozen keeps its statistics."""
 
     def build() -> keras.Model:
-        network = small.build()
+        network = case.build()
         for part in network._flatten_layers():
             if isinstance(part, L.Dropout):
                 part.rate = 0.0  # Its masks are drawn elsewhere than here.
         return network
 
-    still = dataclasses.replace(small, build=build)
+    still = dataclasses.replace(case, build=build)
     strategy = "scratch_same" if statistics else "last:2"
-    model = transferred(still, tmp_path, strategy, inference=False)
+    # At a larger rate a deep network from scratch makes of two roundings two networks, on some
+    # processors with 0.0001.
+    rate = 0.00001 if statistics else 0.05
+    slow = BUDGET.model_copy(update={"learning_rate": rate})
+    model = transferred(still, tmp_path, strategy, inference=False, settings=slow)
     body = still.build()
     if statistics:
         # Drawn by the seed alone, so that the control that freezes them tells where they began.
@@ -279,7 +283,12 @@ def test_batch_normalisation_in_training_mode_is_that_of_plain_keras(
         layers = all_layers(body)
     else:
         layers = in_blocks(still, body, 2)
-    expected = plain(still, body, [(2, 0.05, layers)], inference=False)
+    body_weights = body.get_weights()
+    expected = plain(still, body, [(2, rate, layers)], inference=False)
+    assert any(
+        not np.allclose(before, after, rtol=0, atol=1e-4)
+        for before, after in zip(body_weights, expected, strict=False)
+    )
     for ours, theirs in zip(model.get_weights(), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
 

@@ -89,6 +89,53 @@ def test_experiments_in_temporary_folders_reach_the_same_store(project: Project)
     assert kinds(project) == ONE_STATE | {"transfer": 2, "comparison": 4}, said
 
 
+def test_learning_rates_that_were_chosen_are_told_by_metrics_report_model_and_lab_book(
+    project: Project,
+) -> None:
+    from headstart.learning import networks
+
+    assert "chosen" not in project.record
+    before = {run["name"] for run in content(project.root).values()}
+    # None is that of the run before, whose name would be the same.
+    rates = "[0.0001,0.02]"
+    project.run(
+        "dvc", "exp", "run", "-S", "transfer.strategy=gradual",
+        "-S", f"target_training.learning_rate={rates}",
+        "-S", f"transfer.unfrozen_learning_rate={rates}",
+    )  # fmt: skip
+    record = project.record
+    assert record["comparison"]["fair"]
+    chosen = {arm: list(own.values()) for arm, own in record["chosen"].items()}
+    assert {arm: len(own) for arm, own in chosen.items()} == {"baseline": 1, "transfer": 2}
+    assert {rate for own in chosen.values() for rate in own} <= {0.0001, 0.02}
+    shown = {arm: ", then ".join(map(str, own)) for arm, own in chosen.items()}
+    names = {
+        "baseline": f"train_b · sigmoid · sgd {shown['baseline']} · 2 epochs · seed 42",
+        "transfer": f"transfer · gradual · sgd {shown['transfer']} · 2 epochs · seed 42",
+    }
+    runs = {run["name"]: run for run in content(project.root).values()}
+    assert {*names.values()} == {
+        name for name in {*runs} - before if not name.startswith("comparison")
+    }
+    (comparison,) = {*runs} - before - {*names.values()}
+    for arm, name in names.items():
+        model = networks.load(project.root / f"models/{arm}.keras")
+        assert float(model.optimizer.learning_rate) == pytest.approx(chosen[arm][-1])
+        # What was asked for is the identity, and what was chosen is told.
+        assert dict(runs[name]["params"])["learning_rate"] == "[0.0001, 0.02]"
+        for key, rate in record["chosen"][arm].items():
+            assert runs[name]["tags"][f"headstart.chosen.{key}"] == str(rate)
+            assert (f"chosen/{arm}/{key}", 0, rate) in runs[comparison]["metrics"]
+    assert "chosen learning rate" in project.read("reports/index.html")
+    # All of it comes back from what git and DVC keep.
+    for file in project.root.glob("mlflow.db*"):
+        file.unlink()
+    publish(project)
+    again = {run["name"]: run for run in content(project.root).values()}
+    assert again == {name: runs[name] for name in again}
+    assert {*names.values(), comparison} <= {*again}
+
+
 def test_training_that_lasts_is_seen_live_epoch_by_epoch_and_a_kill_is_marked(
     project: Project,
 ) -> None:

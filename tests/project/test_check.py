@@ -103,6 +103,21 @@ def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> No
     assert "large.png: is no PNG or JPEG" in "\n".join(check.check(project.root).problems)
 
 
+def test_damaged_photograph_is_told_before_it_stops_a_run(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c", "d"):
+        for number in range(6):
+            pixels = random.integers(0, 256, (40, 40, 3), np.uint8)
+            save(tmp_path / f"photos/{name}/{number}.jpg", pixels)
+    project = new(tmp_path / "own", data=tmp_path / "photos", target=["a", "b"])
+    assert not check.check(project.root).problems
+    # Its header is whole, so that only decoding all of it tells.
+    photo = project.root / "data/own/photos/b/3.jpg"
+    photo.write_bytes(photo.read_bytes()[:-300])
+    (problem,) = check.check(project.root).problems
+    assert "b/3.jpg: is no PNG or JPEG image, or damaged" in problem
+
+
 def test_what_the_test_images_can_show_is_told_beforehand(prepared: Own, tmp_path: Path) -> None:
     project = Own(prepared.clone_to(tmp_path / "project").root)
     images = len(np.load(project.root / "data/prepared/target/test_labels.npy"))

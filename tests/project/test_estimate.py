@@ -68,6 +68,12 @@ def test_features_are_computed_once_however_many_epochs_there_are(settings: Para
     assert both.seconds["training"] > 4.0
 
 
+def test_each_learning_rate_of_a_list_has_graphs_of_its_own(settings: Params) -> None:
+    several = settings.target_training.model_copy(update={"learning_rate": (0.1, 0.01, 0.001)})
+    told = expected(settings.model_copy(update={"target_training": several}), (3 * 5, ALL_LAYERS))
+    assert told.seconds["training"] == pytest.approx(3 * (2.0 + 5 * (10 + 2) * 0.01))
+
+
 def test_what_images_take_is_told(settings: Params) -> None:
     small = expected(settings, (5, ALL_LAYERS))
     assert small.memory is not None
@@ -132,6 +138,33 @@ def test_network_is_measured_before_its_weights_are_there(tmp_path: Path, strate
     edit_params(project.root / "params.yaml", {"source_training.layer": "nowhere"})
     problems = check.check(project.root).problems
     assert f"source_training.layer: keras:{NAME} has no layer 'nowhere'" in "\n".join(problems)
+
+
+@pytest.mark.slow
+def test_what_fine_tuning_a_network_from_elsewhere_takes_is_told(tmp_path: Path) -> None:
+    photos = blobs(tmp_path / "photos", ["ant", "bee"], each=20, size=(40, 40, 3))
+    project = new(
+        tmp_path / "own", data=photos, target=["ant", "bee"], source_model=_tiny(tmp_path)
+    )
+    values = {
+        "source_training.from": f"keras:{NAME}",
+        "source_training.preprocessing": "auto",
+        "source_training.input_size": "[96, 96]",
+        "target_training.epochs": "200",
+        # The baseline is the same in both.
+        "network": "{name: mlp, units: [4], activation: relu}",
+    }
+    told = {}
+    for strategy in ("frozen", "finetune"):
+        edit_params(project.root / "params.yaml", values | {"transfer.strategy": strategy})
+        told[strategy] = check.check(project.root).expected
+    frozen, tuned = told.values()
+    assert frozen is not None
+    assert tuned is not None
+    # Every step goes through the network and back, where features were computed once before; the
+    # factor is of hundreds, whatever else the machine does.
+    assert tuned.seconds["training"] > 10 * frozen.seconds["training"]
+    assert frozen.seconds["features"] > tuned.seconds["features"]
 
 
 def _tiny(folder: Path) -> Path:

@@ -86,11 +86,12 @@ def test_study_ends_with_page_lab_book_and_seeds_that_would_show_more(project: I
         "grid.labels": "[2 a class, all]",
         "grid.training": "- steps: 5",
         "grid.learning_rates": "[0.01]",
+        "grid.splits": "1",
     }
     edit_params(project.root / "study/params.yaml", small)
     printed = project.run("headstart", "study", "run")
     assert executed(printed.replace("study/dvc.yaml:", "")) == ["grid"]
-    assert "8 and 9 (mlp, 5 steps): " in printed
+    assert "8 and 9 (mlp, 5 steps):\n" in printed
     assert "<h1>" in project.read("reports/study-grid.html")
     assert "frozen" in project.run("headstart", "study", "power", "--gain", "0.05")
     assert "study grid: there already" in project.run("headstart", "study", "publish")
@@ -130,7 +131,7 @@ def test_charts_are_drawn_and_ignored_by_git(project: Installed) -> None:
 
 def test_check_ends_well_in_an_environment_that_is_not_activated(project: Installed) -> None:
     printed = project.run("headstart", "check")
-    assert "`headstart run` does not" in printed
+    assert "would not start its stages with that, `headstart run` does" in printed
     assert printed.endswith("nothing stands in the way of `headstart run`\n")
 
 

@@ -1,6 +1,7 @@
 """Networks from elsewhere in projects of one's own: chosen, told of, fetched, compared."""
 
 import html
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,10 +19,10 @@ from projects import edit_params
 from published import Server, running, secured, write_certificate
 
 from headstart.core.errors import UserError
-from headstart.data import verify, weights
+from headstart.data import digits, verify, weights
 from headstart.learning import networks
 from headstart.params import reading
-from headstart.project import check
+from headstart.project import check, source_network
 from headstart.project.report import Report
 
 L = keras.layers
@@ -129,8 +130,12 @@ def test_published_network_goes_from_a_mirror_to_a_verdict_and_never_into_git(
     assert project.changed() >= {"download", "train_a"}
     assert project.repro("train_a") == ["download", "train_a"]
     assert list((project.root / "data/raw/networks").iterdir()) == []
+    # As `headstart networks fetch --to weights` leaves them.
+    applications_here.mirror(project.root / "weights", NAME)
     project.run("git", "add", "--all")
-    assert "a.keras" not in project.run("git", "ls-files")
+    staged = project.run("git", "ls-files")
+    assert "a.keras" not in staged
+    assert "weights/" not in staged
     saved(project.root / "models/own/a.keras", L.Conv2D(5, 3, strides=8), size=(None, None, 3))
     assert "train_a" in project.changed()
 
@@ -261,6 +266,69 @@ def test_runs_tell_network_cut_size_strategy_and_the_rate_that_acted(
     assert not [n for n in project.run("git", "ls-files").splitlines() if n.endswith(".h5")]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_experiments_change_blocks_network_and_rate_and_name_no_file_with_a_colon(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    for name in ("MobileNetV3Small", "MobileNetV2"):
+        mirror.hold(name)
+    # Keras holds a sum of its weights, so that params.yaml holds none.
+    project = Own(mirror.init(tmp_path / "own", "MobileNetV3Small").root, recorded=True)
+    project.run(*HEADSTART, "run", **mirror.surroundings())
+    project.commit("Run")
+
+    def experiment(*settings: str) -> tuple[set[str], set[str]]:
+        """Runs it; returns the stages that ran and the names of the runs that came."""
+        before = {*runs(project)}
+        options = [word for setting in settings for word in ("-S", setting)]
+        said = project.run("dvc", "exp", "run", *options, **mirror.surroundings())
+        assert not list(project.root.rglob("*:*"))
+        return {*re.findall(r"^Running stage '(\w+)'", said, re.MULTILINE)}, {
+            *runs(project)
+        } - before
+
+    network = "keras:MobileNetV3Small · whole · 32 x 32 pixels"
+    done, new = experiment("transfer.strategy=last:2")
+    assert done == {"transfer", "evaluate"}
+    assert f"transfer · last:2 · {network} · adam 0.001 · 1 epochs · seed 42" in new
+    assert reading.load(project.root / "params.yaml").transfer.strategy.name == "last:2"
+    done, new = experiment("transfer.overrides.learning_rate=0.0001")
+    assert done == {"transfer", "evaluate"}
+    assert f"transfer · last:2 · {network} · adam 0.0001 · 1 epochs · seed 42" in new
+    assert not project.record["comparison"]["fair"]
+    done, new = experiment("source_training.from=keras:MobileNetV2")
+    network = "keras:MobileNetV2 · whole · 32 x 32 pixels"
+    assert done == {"download", "train_a", "transfer", "evaluate"}
+    assert f"train_a · {network} · seed 42" in new
+    assert f"transfer · last:2 · {network} · adam 0.0001 · 1 epochs · seed 42" in new
+
+
+def test_sum_of_another_network_is_named_where_an_experiment_takes_one(
+    mirror: Mirror, adopted: Own, tmp_path: Path
+) -> None:
+    mirror.hold("MobileNetV2")
+    project = adopted.clone_to(tmp_path / "own")
+    asked = len(mirror.server.asked)
+    said = project.run(
+        "dvc", "exp", "run", "-S", "source_training.from=keras:MobileNetV2", status=255,
+        **mirror.surroundings(),
+    )  # fmt: skip
+    named = "params.yaml: source_training.sha256: is that of mobilenet_v2_weights"
+    assert named in said
+    assert "Traceback" not in said
+    assert len(mirror.server.asked) == asked
+    (problem,) = check.check(project.root).problems
+    assert named in problem
+    assert problem.endswith("_1.0_224_no_top.h5; set it to null")
+    # One that nobody knows is told before anything is fetched anew.
+    values = {"source_training.from": f"keras:{NAME}", "source_training.sha256": f'"{"0" * 64}"'}
+    edit_params(project.root / "params.yaml", values)
+    settings = reading.load(project.root / "params.yaml")
+    _, warnings = source_network.told(settings.source_training, project.root, (40, 32, 3))
+    assert "has not the sum that source_training.sha256 gives: `download`" in warnings[0]
+
+
 def test_report_says_what_each_arm_is_and_calls_a_control_so(adopted: Own) -> None:
     report = html.unescape(adopted.read("reports/index.html"))
     assert f"Does keras:{NAME} have a head start on telling ant from bee?" in report
@@ -270,11 +338,34 @@ def test_report_says_what_each_arm_is_and_calls_a_control_so(adopted: Own) -> No
     assert "CNN (filters 16, 32, 64; dense 64; relu): all layers, from scratch" in report
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["random_frozen", "scratch_same"])
+def test_controls_of_a_published_network_go_through_the_stages(
+    adopted: Own, tmp_path: Path, strategy: str
+) -> None:
+    project = Own(adopted.clone_to(tmp_path / "own").root)
+    project.set(transfer__strategy=strategy)
+    assert project.repro() == ["transfer", "evaluate"]
+    source, control = (
+        networks.load(project.root / f"models/{name}.keras") for name in ("source", "transfer")
+    )
+    first = "Conv1"
+    learned, drawn = (model.get_layer("adopted").get_layer(first) for model in (source, control))
+    assert not np.array_equal(learned.get_weights()[0], drawn.get_weights()[0])
+    still = (control.get_layer("adopted").get_layer(f"bn_{first}").get_weights()[2] == 0).all()
+    assert still == (strategy == "random_frozen")
+    assert project.record["comparison"]["verdict"]
+    report = html.unescape(project.read("reports/index.html"))
+    assert "A control: how does a network that has learned nothing elsewhere tell" in report
+    assert f"keras:{NAME}, none of its weights, whole, 32 x 32 pixels: the control" in report
+
+
 def test_features_out_of_range_are_told_before_anything_trains_on_them(tmp_path: Path) -> None:
     photos = blobs(tmp_path / "photos", ["ant", "bee", "cat", "dog"], each=8, size=(20, 20, 3))
     # Flat: means over so many pixels hardly differ from image to image.
     body = L.Conv2D(8, 3), L.ReLU(6.0, name="first"), L.Flatten()
-    model = saved(tmp_path / "mine.keras", *body, size=(20, 20, 3))
+    name = "mobilenetv2_1.00_96"
+    model = saved(tmp_path / "mine.keras", *body, size=(20, 20, 3), name=name)
     project = new(
         tmp_path / "own",
         data=photos,
@@ -286,6 +377,7 @@ def test_features_out_of_range_are_told_before_anything_trains_on_them(tmp_path:
     warned = "is active in its layer first is saturated on the first images"
     # By train_a on the source's images, by transfer on the target's.
     assert said.count(warned) == 2
+    assert said.count(f"takes tf (it is called {name}, as Keras' own), and is given raw") == 1
     assert warned in "\n".join(check.check(project.root).warnings)
 
 
@@ -293,13 +385,16 @@ def test_features_out_of_range_are_told_before_anything_trains_on_them(tmp_path:
     ("sizes", "side", "expected"),
     [
         ([(240, 200)], 96, (115, 96)),
+        # Open in size: what it sees is enlarged to 96 pixels.
+        ([(240, 200)], None, (115, 96)),
+        ([(240, 200), (150, 800)], None, (96, 96)),
         ([(240, 200), (150, 800), (20, 20)], 224, (224, 224)),
         # The baseline's own network sees no fewer than without it.
         ([(240, 240)], 32, (64, 64)),
     ],
 )
 def test_photographs_keep_the_pixels_that_the_network_sees(
-    tmp_path: Path, sizes: list[tuple[int, int]], side: int, expected: Any
+    tmp_path: Path, sizes: list[tuple[int, int]], side: int | None, expected: Any
 ) -> None:
     for number, size in enumerate(sizes):
         for name in ("ant", "bee"):
@@ -311,6 +406,9 @@ def test_photographs_keep_the_pixels_that_the_network_sees(
     )  # fmt: skip
     settings = reading.load(project.root / "params.yaml")
     assert settings.dataset.image_size == expected
+    _, warnings = source_network.told(settings.source_training, project.root, (16, 24, 3))
+    enlarged = f"16 x 24 pixels are enlarged to {f'{side} x {side}' if side else '96 x 144'}"
+    assert enlarged in "\n".join(warnings)
 
 
 def test_what_a_network_tells_is_chosen_by_init_and_a_contradiction_is_told_by_check(
@@ -367,6 +465,28 @@ def test_constant_features_and_code_in_a_file_are_told_by_check(tmp_path: Path) 
     assert not (tmp_path / "evil").exists()
     shutil.copy(evil, project.root / "models/own/dead.keras")
     assert "holds code of its own" in "\n".join(check.check(project.root).problems)
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    (project.root / "models/own/dead.keras").write_bytes(content)
+    assert "cannot be read as a Keras model" in "\n".join(check.check(project.root).problems)
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_constant_features_are_told_of_images_that_are_no_photographs(
+    tmp_path: Path, file: bool
+) -> None:
+    dead = L.Conv2D(4, 3, kernel_initializer="zeros", bias_initializer="ones")
+    model = saved(tmp_path / "dead.keras", dead, size=(8, 8, 1))
+    options: dict[str, Any] = {"dataset": "digits"}
+    if file:
+        images = np.random.default_rng(1).integers(0, 256, (60, 6, 5), dtype=np.uint8)
+        np.savez(tmp_path / "own.npz", images=images, labels=np.arange(60) % 2)
+        options = {"data": tmp_path / "own.npz", "target": ["all"]}
+    project = new(tmp_path / "own", source_model=model, **options)
+    if not file:
+        digits.write(project.root / "data/raw/digits")
+    report = check.check(project.root)
+    assert "100% of the features are nearly constant" in "\n".join(report.warnings)
 
 
 def test_options_of_init_write_what_was_asked_for(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from keras.src.utils import file_utils
 from projects import ROOT
 from published import Answer, Handler, missing
 
-from headstart.data import weights
+from headstart.data import verify, weights
 
 MODULES = {
     "MobileNetV2_0.35": keras.applications.mobilenet_v2,
@@ -50,6 +50,13 @@ def write_weights(folder: Path, name: str, *, size: int = 32) -> Path:
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     return path
+
+
+def mirror(folder: Path, name: str, *, size: int = 32) -> Path:
+    """Returns `folder`, where the same weights lie as `headstart networks fetch` leaves them."""
+    file = write_weights(folder, name, size=size)
+    file.with_name(f"{file.name}.sha256").write_text(f"{verify.sha256(file)}  {file.name}\n")
+    return folder
 
 
 def plain_features(name: str, file: Path, images: np.ndarray, *, size: int = 32) -> np.ndarray:

@@ -1,9 +1,11 @@
 """A study on a Ray cluster of two nodes on this machine, in a process of its own.
 
-python clusters.py RAW FOLDER STUDY.yaml [--kill]
+python clusters.py RAW FOLDER STUDY.yaml [--kill] [--gpus]
 
-Writes the study's tables and pictures to FOLDER. With --kill the second node is killed, without
-warning, once a third of the groups is done.
+Writes the study's tables and pictures to FOLDER, where networks from elsewhere lie. With --kill the
+second node is killed, without warning, once a third of the groups is done. With --gpus each node
+says that it has a GPU, whatever there is, and FOLDER/seen has a line a group: what trained it, in
+which process, and which GPUs that sees.
 """
 
 import argparse
@@ -12,12 +14,27 @@ from pathlib import Path
 from typing import Any
 
 
+def noted(name: str, file: Path) -> Any:
+    """Returns what the engine calls `name`, which notes its process and what that sees."""
+
+    def train(*asked: Any) -> Any:
+        from headstart.study import ray
+
+        done = getattr(ray, name)(*asked)
+        with file.open("a") as lines:
+            lines.write(f"{name} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')!r}\n")
+        return done
+
+    return train
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("raw", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("study", type=Path)
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--gpus", action="store_true")
     asked = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Servers stay on loopback.
@@ -34,10 +51,15 @@ def main() -> None:
     )
     os.environ["RAY_ADDRESS"] = nodes.address
     try:
-        workers = [nodes.add_node(num_cpus=2, **small) for _ in range(2)]
+        owned = small | {"num_cpus": 2, "num_gpus": int(asked.gpus)}
+        workers = [nodes.add_node(**owned) for _ in range(2)]
         study = parameters.parse(asked.study.read_text(), str(asked.study))
         prepared = prepare.prepare(study.grid, study.replicas, data(asked.raw))
         kept = store.Store(asked.folder / "kept", store.common(prepared.data, instructions="avx2"))
+
+        if asked.gpus:
+            for name in ("_train_group", "_train_sources", "_train_on_gpu"):
+                setattr(ray, name, noted(name, asked.folder / "seen"))
 
         def engine(runner: Any, groups: Any) -> Any:
             for number, one in enumerate(ray.outcomes(runner, groups)):
@@ -47,7 +69,7 @@ def main() -> None:
                     nodes.remove_node(workers.pop(), allow_graceful=False)
                     print("killed a node", flush=True)
 
-        runner = run.Runner(prepared, kept, print, engine)
+        runner = run.Runner(prepared, kept, print, engine, root=asked.folder)
         outputs.write(asked.folder / "tables", runner.run(), study.grid, study.statistics)
     finally:
         import ray as cluster

@@ -87,6 +87,15 @@ class Project:
         return dataclasses.replace(self, root=folder)
 
 
+AUTHOR = {
+    "GIT_AUTHOR_NAME": "A Tester",
+    "GIT_AUTHOR_EMAIL": "tester@example.com",
+    "GIT_COMMITTER_NAME": "A Tester",
+    "GIT_COMMITTER_EMAIL": "tester@example.com",
+}
+"""Who commits: a machine need not know anybody."""
+
+
 def clean_environment(*, recorded: bool = False) -> dict[str, str]:
     """The environment of a user who has activated this Python's environment and nothing else."""
     dropped = ("HEADSTART_", "MLFLOW_", "DVC_", "GIT_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
@@ -96,10 +105,7 @@ def clean_environment(*, recorded: bool = False) -> dict[str, str]:
         "HEADSTART_MIRROR": os.environ.get("HEADSTART_TEST_RAW", ""),
         # Where the lab book is not the subject; a test that is about it asks for it.
         "HEADSTART_RECORDER": "on" if recorded else "off",
-        "GIT_AUTHOR_NAME": "A Tester",
-        "GIT_AUTHOR_EMAIL": "tester@example.com",
-        "GIT_COMMITTER_NAME": "A Tester",
-        "GIT_COMMITTER_EMAIL": "tester@example.com",
+        **AUTHOR,
     }
 
 

@@ -138,17 +138,23 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def write_history(path: Path, history: Iterable[Mapping[str, float]]) -> None:
-    """Writes a training history, a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy."""
+    """Writes a training history, a row per epoch: epoch, loss, accuracy, val_loss, val_accuracy.
+
+    What some rows alone have is a column that the others leave empty.
+    """
     rows = list(history)
     # A network from elsewhere has no history: the header alone.
     columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-    write_table(path, rows, columns=() if rows else columns)
+    write_table(path, rows, columns=tuple(dict.fromkeys(itertools.chain(*rows))) or columns)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Returns the rows of a training history with `epoch` as int and the rest as float."""
+    """Returns the rows of a training history with `epoch` as int and the rest as float.
+
+    A row lacks what it leaves empty.
+    """
     return [
-        {key: int(text) if key == "epoch" else float(text) for key, text in row.items()}
+        {key: int(text) if key == "epoch" else float(text) for key, text in row.items() if text}
         for row in read_table(path)
     ]
 

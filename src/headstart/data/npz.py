@@ -93,6 +93,21 @@ def survey(path: Path) -> Survey:
     return counted(contents.classes, contents.labels, [(height, width)], (*channels, 1)[0])
 
 
+def first(path: Path, *, shape: Sequence[int], count: int) -> np.ndarray:
+    """Returns `count` images of the file at most, uint8 in `shape`, spread over its first ones.
+
+    Raises:
+        UserError: As `write` does.
+    """
+    with _opened(path) as archive:
+        contents = _contents(path, archive, None)
+        with _member(path, archive, next(iter(contents.images.values()))) as images:
+            wanted = _shape_in(images, (shape[0], shape[1]))
+            pixels = next(_pixels(images))
+            chosen = pixels[:: max(len(pixels) // count, 1)][:count]
+            return chosen if chosen.shape[1:] == wanted else image_files.resized(chosen, wanted)
+
+
 def write(
     path: Path, folder: Path, *, classes: Sequence[str] | None, size: tuple[int, int] | None
 ) -> None:
@@ -237,30 +252,41 @@ def _image_shape(images: _Member) -> tuple[int, ...]:
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] > 4):
         wanted = "(n, height, width) or (n, height, width, channels)"
         raise UserError(f"{images.label} has the shape {images.shape}; {wanted} is expected")
+    if images.dtype.kind not in "iuf":
+        raise UserError(f"{images.label} are {images.dtype}; uint8 from 0 to 255 is expected")
     return shape
+
+
+def _shape_in(images: _Member, size: tuple[int, int] | None) -> tuple[int, ...]:
+    """Returns the shape of an image in `size`, or in its own if None."""
+    shape = _image_shape(images)
+    if size is None or size == shape[:2]:
+        return shape
+    if len(shape) == 3 and shape[2] != 3:
+        raise UserError(f"{images.label} has {shape[2]} channels; 1 or 3 can be resized")
+    return (*size, *shape[2:])
+
+
+def _pixels(images: _Member) -> Iterator[np.ndarray]:
+    """Yields the images in order as uint8 in their own size, a block at a time."""
+    shape, start = _image_shape(images), 0
+    for rows in images.blocks(max(1, min(BLOCK, _BLOCK_BYTES // max(images.row_bytes, 1)))):
+        yield _whole(images.label, rows.reshape(len(rows), *shape), start)
+        start += len(rows)
 
 
 def _write_images(
     images: _Member, to: Path, *, count: int, size: tuple[int, int] | None
 ) -> tuple[int, ...]:
     """Writes `count` images in `size`, or as they are if None; returns the shape of one."""
-    shape = _image_shape(images)
-    if images.dtype.kind not in "iuf":
-        raise UserError(f"{images.label} are {images.dtype}; uint8 from 0 to 255 is expected")
+    resized = _shape_in(images, size)
     if images.shape[0] != count:
         raise UserError(f"{images.label} has {images.shape[0]} rows for {count} labels")
-    if size is not None and len(shape) == 3 and shape[2] != 3:
-        raise UserError(f"{images.label} has {shape[2]} channels; 1 or 3 can be resized")
-    resized = (*(size or shape[:2]), *shape[2:])
-
-    def blocks() -> Iterator[np.ndarray]:
-        start = 0
-        for rows in images.blocks(max(1, min(BLOCK, _BLOCK_BYTES // max(images.row_bytes, 1)))):
-            pixels = _whole(images.label, rows.reshape(len(rows), *shape), start)
-            start += len(rows)
-            yield image_files.resized(pixels, resized) if resized != shape else pixels
-
-    artefacts.write_blocks(to, blocks(), shape=(count, *resized), dtype=np.uint8)
+    blocks = (
+        pixels if pixels.shape[1:] == resized else image_files.resized(pixels, resized)
+        for pixels in _pixels(images)
+    )
+    artefacts.write_blocks(to, blocks, shape=(count, *resized), dtype=np.uint8)
     return resized
 
 

@@ -4,7 +4,7 @@ It comes from anywhere: nothing in it is executed or unpickled, nothing outside 
 no image or archive is unpacked before its size is known.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +43,22 @@ def survey(path: Path) -> Survey:
     return (folders if _is_folder(path) else npz).survey(path)
 
 
-def decoded(path: Path, *, shape: Sequence[int]) -> Iterator[np.ndarray]:
-    """Yields every image of the folder `path` as uint8 in `shape`; of an `.npz` file none.
+def sample(path: Path, *, shape: Sequence[int], images: int, count: int) -> np.ndarray:
+    """Returns `count` images at most of those in `path` as uint8 in `shape`, to look at.
+
+    All `images` of a folder are decoded, so that a damaged one is told, and the sample is spread
+    over them; of an `.npz` file the first ones are read.
 
     Raises:
         UserError: As `write` does.
     """
-    return folders.decoded(path, shape=shape) if _is_folder(path) else iter(())
+    if not _is_folder(path):
+        return npz.first(path, shape=shape, count=count)
+    # They are ordered by file and class.
+    every = max(images // count, 1)
+    decoded = enumerate(folders.decoded(path, shape=shape))
+    chosen = [image for number, image in decoded if number % every == 0]
+    return np.stack(chosen[:count])
 
 
 def _is_folder(path: Path) -> bool:

@@ -9,8 +9,8 @@ from headstart.core.errors import UserError, WrongValue
 from headstart.core.parts import Drawn
 from headstart.data.raw_data import Raw, blocks
 
-# Images that a message names.
-_SHOWN = 5
+SHOWN = 5
+"""Images that a message names."""
 
 
 def check(raw: Raw, drawn: Mapping[str, Drawn], *, max_duplicates: int) -> list[str]:
@@ -57,37 +57,38 @@ def duplicates(
 
     `used` are images (n, ...) and the rows (k,) that count, by name ("train", "valid", "test").
     Each of the few is told by where it stands: its first row, by name.
-
-    References:
-        BLAKE2b with 64 bits: among a million different images two agree by chance in one of
-        thirty million datasets.
     """
-    digests = {
-        name: np.unique(_digests(images, rows), return_index=True)
+    by_name = {
+        name: np.unique(digests(images, rows), return_index=True)
         for name, (images, rows) in used.items()
     }
-    every = np.concatenate([own for own, _ in digests.values()])
+    every = np.concatenate([own for own, _ in by_name.values()])
     distinct, times = np.unique(every, return_counts=True)
     several = distinct[times > 1]
     examples = [
         {
             name: int(used[name][1][first[np.searchsorted(own, digest)]])
-            for name, (own, first) in digests.items()
+            for name, (own, first) in by_name.items()
             if digest in own
         }
-        for digest in several[:_SHOWN]
+        for digest in several[:SHOWN]
     ]
     return len(several), examples
 
 
-def _digests(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Returns a hash (k,) uint64 of each image at `rows`."""
-    digests = (
+def digests(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Returns a hash (k,) uint64 of each image at `rows`, the same of the same pixels.
+
+    References:
+        BLAKE2b with 64 bits: among a million different images two agree by chance in one of
+        thirty million datasets.
+    """
+    hashed = (
         int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
         for block, _ in blocks(images, rows)
         for image in block
     )
-    return np.fromiter(digests, dtype=np.uint64, count=len(rows))
+    return np.fromiter(hashed, dtype=np.uint64, count=len(rows))
 
 
 def blank_images(images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -59,6 +59,7 @@ def _fetched(url: str, to: Path, file: PublishedFile, *, timeout: float) -> bool
     say(f"fetching {masked(url)}")
     to.unlink(missing_ok=True)
     for pause in (*_BACKOFF_SECONDS, None):
+        had = _size(to)
         try:
             _request(url, to, file, timeout=timeout)
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
@@ -66,7 +67,9 @@ def _fetched(url: str, to: Path, file: PublishedFile, *, timeout: float) -> bool
             if response is not None and response.status_code in _NOT_THERE:
                 return False
             reason, passing = _reason(error, timeout=timeout)
-            if not passing:
+            # A server that sent something and fell silent may go on; one that sent nothing is dead.
+            stalled = _is_timeout(error) and _size(to) > had
+            if not passing and not stalled:
                 raise SourceRefused(reason) from None
             if pause is None:
                 raise SourceRefused(f"{reason}, {len(_BACKOFF_SECONDS) + 1} times") from None
@@ -74,6 +77,10 @@ def _fetched(url: str, to: Path, file: PublishedFile, *, timeout: float) -> bool
         else:
             return True
     raise AssertionError("the last attempt returns or raises")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _request(url: str, to: Path, file: PublishedFile, *, timeout: float) -> None:
@@ -147,10 +154,8 @@ def _reason(error: Exception, *, timeout: float) -> tuple[str, bool]:
         status = response.status_code
         return f"{status} {response.reason}".strip(), status >= 500 or status == 429
     via = "the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""
-    causes: list[BaseException] = [error]
-    while deeper := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(deeper)
-    if any(isinstance(cause, requests.Timeout | TimeoutError) for cause in causes):
+    causes = _causes(error)
+    if _is_timeout(error):
         return f"{via}no answer within {timeout:g} s", False
     for cause in causes:
         if isinstance(cause, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
@@ -164,3 +169,14 @@ def _reason(error: Exception, *, timeout: float) -> tuple[str, bool]:
     if isinstance(error, broken) and not via:
         return "the connection ended before the whole file had come", True
     return f"{via}{type(error).__name__}", False
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes = [error]
+    while deeper := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(deeper)
+    return causes
+
+
+def _is_timeout(error: BaseException) -> bool:
+    return any(isinstance(cause, requests.Timeout | TimeoutError) for cause in _causes(error))

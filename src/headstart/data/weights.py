@@ -3,25 +3,31 @@
 Keras is not imported, and downloads nothing: files come as those of datasets do.
 """
 
+import codecs
+import contextlib
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import WrongValue
+from headstart.core.errors import UserError, WrongValue
 from headstart.data import download, verify
 from headstart.data.catalogue import Published, PublishedFile
 
 FOLDER = Path("data/raw/networks")
 """Where the download stage puts the weights that `source_training.from` names."""
 SCHEME = "keras:"
+PUBLISHED = "as Keras publishes it"
+"""What tells that a network takes its `preprocessing`."""
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 # Of a file whose size nobody has published: the weights are four bytes each, and HDF5 adds a few
 # kilobytes a layer.
 _BYTES_A_WEIGHT = 4
 _HDF5_BYTES = 16_000_000
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -65,20 +71,27 @@ class PublishedNetwork:
         height, width = (0, 0) if isinstance(input_size, str) else input_size
         return height if height == width and height in self.sizes else self.sizes[-1]
 
+    def seen(self, input_size: tuple[int, int] | str) -> tuple[int, int]:
+        """Returns the height and width of what it sees: `input_size`, or the usual for "auto"."""
+        usual = self.sizes[-1]
+        return (usual, usual) if isinstance(input_size, str) else input_size
+
     def published(
         self, input_size: tuple[int, int] | str = "auto", *, sha256: str | None = None
     ) -> PublishedFile:
-        """Returns the file of the weights for `input_size`, with `sha256` where none is known.
+        """Returns the file of the weights for `input_size`, with `sha256` where no sum is known.
 
         Raises:
             WrongValue: Another sum than `sha256` is published.
         """
         if sha256 and self.sha256 and sha256 != self.sha256:
-            raise WrongValue("sha256", f"{self.name} is published with {self.sha256}")
+            raise WrongValue(
+                "sha256", f"{self.name} is published with {self.sha256}; set it to null"
+            )
         return PublishedFile(
             self.file.format(size=self.side(input_size)),
             None,
-            self.sha256 or sha256,
+            self.sha256 or (None if self.md5 else sha256),
             md5=self.md5,
             most=_BYTES_A_WEIGHT * self.parameters * 5 // 4 + _HDF5_BYTES,
         )
@@ -94,7 +107,8 @@ def _mobilenet_v2(alpha: float, parameters: int, flops: int) -> PublishedNetwork
         parameters,
         flops,
         "tf",
-        sizes=(96, 128, 160, 192, 224),
+        # The wide ones were trained at one size alone.
+        sizes=(96, 128, 160, 192, 224) if alpha <= 1 else (224,),
         options={"alpha": alpha},
     )
 
@@ -214,11 +228,18 @@ def keep(
     network = named(source)
     file = network.published(input_size, sha256=sha256) if network else None
     folder.mkdir(parents=True, exist_ok=True)
+    if network:
+        # It may be that of what goes here.
+        refuse_sum_of_another(network, folder, input_size=input_size, sha256=sha256)
     for path in folder.iterdir():
         if file is None or path.name != file.name:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if network is None or file is None:
         return None
+    there = folder / file.name
+    if not file.sums and there.is_file() and not _carried(file.name, environment):
+        # Trusted when it came: a file comes whole or not at all.
+        sha256 = verify.sha256(there)
     arrival, sum_ = fetch(
         network, folder, input_size=input_size, sha256=sha256, environment=environment
     )
@@ -246,18 +267,19 @@ def fetch(
     Raises:
         UserError: As `download.download`; the key of a refused value is `from` or `sha256`.
     """
+    refuse_sum_of_another(network, folder, input_size=input_size, sha256=sha256)
     file = network.published(input_size, sha256=sha256)
     if not file.sums:
-        carried = Path(environment.get("HEADSTART_MIRROR", "").strip(), f"{file.name}.sha256")
-        if carried.is_file():
-            words = carried.read_text(encoding="utf-8").split() or [""]
-            file = network.published(input_size, sha256=words[0])
+        file = network.published(input_size, sha256=_carried(file.name, environment))
     advice = (
         f"Run `headstart networks fetch {network.name} --to FOLDER` where there is a web, bring "
         "the folder here and set HEADSTART_MIRROR=FOLDER."
     )
     if sha256:
-        advice += " The sum in source_training.sha256 is of one file: for another, set it to null."
+        advice += (
+            " The sum in sha256 (source_training.sha256 in params.yaml) is of one file: for "
+            "another, set it to null."
+        )
     (arrival,) = download.download(
         Published(network.name, (file,)),
         [network.address],
@@ -266,4 +288,56 @@ def fetch(
         key="from",
         advice=advice,
     )
+    refuse_sum_of_another(network, folder, input_size=input_size, sha256=sha256)
     return arrival, verify.sha256(folder / arrival.name)
+
+
+def refuse_sum_of_another(
+    network: PublishedNetwork,
+    folder: Path,
+    *,
+    input_size: tuple[int, int] | str,
+    sha256: str | None,
+) -> None:
+    """Raises WrongValue where what is published or lies in `folder` shows that a sum is another's.
+
+    What has the published MD5 is the network's; there `sha256` decides nothing, and may be wrong.
+    """
+    file = network.published(input_size, sha256=sha256)
+    if sha256 is None:
+        return
+    for path in sorted(folder.glob("*.h5")):
+        if path.name != file.name and verify.sha256(path) == sha256:
+            raise WrongValue(
+                "sha256",
+                f"is that of {path.name}, and {network.name} is {file.name}; set it to null",
+            )
+    path = folder / file.name
+    if network.md5 and verify.verified(path, file) and (has := verify.sha256(path)) != sha256:
+        raise WrongValue(
+            "sha256",
+            f"is not that of {network.name}: {path} has {has}, and the MD5 that Keras publishes; "
+            "set it to null",
+        )
+
+
+def _carried(name: str, environment: Mapping[str, str]) -> str | None:
+    """Returns the SHA-256 that lies beside the file `name` in a folder named by HEADSTART_MIRROR.
+
+    Raises:
+        UserError: What lies there is no such sum.
+    """
+    mirror = environment.get("HEADSTART_MIRROR", "").strip()
+    path = Path(mirror, f"{name}.sha256")
+    with contextlib.suppress(RuntimeError):  # there is no home
+        path = path.expanduser()
+    if not mirror or not path.is_file():
+        return None
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    words = content.decode("utf-16" if wide else "utf-8-sig", errors="replace").lower().split()
+    if not words or not _SHA256.fullmatch(words[0]):
+        raise UserError(
+            f"{path}: begins with no SHA-256 in hex; write `SUM  {name}` into it, as sha256sum does"
+        )
+    return words[0]

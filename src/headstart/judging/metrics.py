@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.core import artefacts, digits
 from headstart.core.errors import UserError
 from headstart.judging.compared import Compared
+from headstart.params import sections
+from headstart.params.sections import Params
 
 # What is no ratio of two counts.
 Rounded = Annotated[float, AfterValidator(digits.rounded)]
@@ -86,6 +88,8 @@ class Record(_Part):
     transfer: Scores
     source: Scores = Scores()
     cost: Costs
+    # By arm and parameter, where there was a list to choose from.
+    chosen: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -129,9 +133,23 @@ class Outcome:
     per_image: Mapping[str, PerImage] = field(default_factory=dict)
 
 
+def chosen(settings: Params, history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Returns the learning rates that were chosen from lists, by arm and parameter.
+
+    `history` are the rows of metrics/history.csv.
+    """
+    rates = {
+        arm: sections.chosen_rates(
+            sections.acting(stage, settings), [row for row in history if row["arm"] == arm]
+        )
+        for arm, stage in (("baseline", "train_b"), ("transfer", "transfer"))
+    }
+    return {arm: found for arm, found in rates.items() if found}
+
+
 def write(path: Path, record: Record) -> None:
     """Writes the record to `path`."""
-    artefacts.write_json(path, record.model_dump())
+    artefacts.write_json(path, record.model_dump(exclude=None if record.chosen else {"chosen"}))
 
 
 def read(path: Path) -> Record:

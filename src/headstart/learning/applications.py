@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 from keras.src.utils import file_utils
 
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, WrongValue
 from headstart.data.weights import PublishedNetwork
 
 
@@ -38,8 +38,8 @@ def build(network: PublishedNetwork, weights: Path | None, *, size: tuple[int, i
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if "at least" in reason:
-            raise UserError(
-                f"source_training.input_size: {network.name} takes 32 pixels a side or more"
+            raise WrongValue(
+                "input_size", f"{network.name} takes 32 pixels a side or more"
             ) from error
         raise UserError(
             f"{weights}: cannot be read as weights of {network.name} ({reason[:200]})"

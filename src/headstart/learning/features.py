@@ -6,9 +6,11 @@ import itertools
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 FOLDER = Path(".headstart/features")
 """In a project; whatever lies there can go at any time."""
 
+# Where the configuration of a model names its layers.
+_NAMING = ("name", "keras_history", "input_layers", "output_layers")
 # Images a forward pass. Large maps take megabytes an image, and another size may round otherwise.
 _BATCH = 64
 # What a file is read in when it is checked.
@@ -34,7 +38,14 @@ def shared(root: Path) -> Path:
     return Path(os.environ.get("DVC_ROOT") or root) / FOLDER
 
 
-def features(below: "keras.Model", images: np.ndarray, folder: Path | None) -> np.ndarray:
+def features(
+    below: "keras.Model",
+    images: np.ndarray,
+    folder: Path | None,
+    *,
+    threads: int = 1,
+    told: bool = True,
+) -> np.ndarray:
     """Returns what the model `below` makes of each of `images`: float32 (n, ...), in their order.
 
     They are computed with the weights of now, in batches of 64, and kept in `folder` under a key
@@ -46,17 +57,21 @@ def features(below: "keras.Model", images: np.ndarray, folder: Path | None) -> n
         below: Frozen layers, from images to one output.
         images: (n, height, width[, channels]) float32; may be memory-mapped.
         folder: Where features are kept; made where there is none.
+        threads: Batches that pass at the same time, which changes no byte: more than one where
+            TensorFlow has one core for each operation.
+        told: Whether it is printed where features come from.
     """
     if folder is None:
-        return np.concatenate(list(_computed(below, images)))
+        return np.concatenate(list(_computed(below, images, threads)))
     key = _key(below, images)
     path = folder / f"{key}.npy"
     if path.is_file():
         if _is_whole(path, key):
-            print(f"features of {len(images)} images: as kept in {FOLDER}")
+            if told:
+                print(f"features of {len(images)} images: as kept in {FOLDER}")
             return artefacts.read_array(path)
         warn(f"{path}: is damaged; its features are computed again")
-    blocks = _computed(below, images)
+    blocks = _computed(below, images, threads)
     first = next(blocks)
     shape = (len(images), *first.shape[1:])
     # What a power cut damages is found by the seal.
@@ -66,7 +81,8 @@ def features(below: "keras.Model", images: np.ndarray, folder: Path | None) -> n
         seal = _seal(part, key, part.stat().st_size)
         with part.open("ab") as file:
             file.write(seal)
-    print(f"features of {len(images)} images: computed, {_megabytes(path):.1f} MB in {FOLDER}")
+    if told:
+        print(f"features of {len(images)} images: computed, {_megabytes(path):.1f} MB in {FOLDER}")
     return artefacts.read_array(path)
 
 
@@ -101,17 +117,31 @@ def disk_use(root: Path) -> str | None:
     )
 
 
-def _computed(below: "keras.Model", images: np.ndarray) -> Iterator[np.ndarray]:
+def _computed(below: "keras.Model", images: np.ndarray, threads: int) -> Iterator[np.ndarray]:
     """Yields the features of 64 images after 64.
 
     The last batch is filled up with black: one graph for all, and an image's features do not
     depend on how many others there are.
     """
-    for start in range(0, len(images), _BATCH):
+
+    def passed(start: int) -> np.ndarray:
         some = np.asarray(images[start : start + _BATCH])
         filled = np.zeros((_BATCH, *some.shape[1:]), some.dtype)
         filled[: len(some)] = some
-        yield np.asarray(below.predict_on_batch(filled))[: len(some)]
+        return np.asarray(below.predict_on_batch(filled))[: len(some)]
+
+    starts = range(0, len(images), _BATCH)
+    # Alone, since it traces the graph.
+    yield passed(starts[0])
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[np.ndarray]] = deque()
+        for start in starts[1:]:
+            ahead.append(pool.submit(passed, start))
+            # So that no more of them lie in memory than pass.
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _key(below: "keras.Model", images: np.ndarray, acting: str = "") -> str:
@@ -129,7 +159,7 @@ def _key(below: "keras.Model", images: np.ndarray, acting: str = "") -> str:
         "batch": _BATCH,
         "code": [_code_of(_computed), acting],
         # Size, preprocessing and cut are layers.
-        "layers": below.get_config(),
+        "layers": _numbered(below.get_config(), {}),
     }
     hashed = hashlib.sha256(json.dumps(surroundings, sort_keys=True, default=str).encode())
     for array in (*below.get_weights(), images):
@@ -139,6 +169,26 @@ def _key(below: "keras.Model", images: np.ndarray, acting: str = "") -> str:
         for start in range(0, len(rows), _BATCH):
             hashed.update(np.ascontiguousarray(rows[start : start + _BATCH]).data)
     return hashed.hexdigest()
+
+
+def _numbered(config: Any, numbers: Mapping[str, int], *, named: bool = False) -> Any:
+    """Returns a model's configuration with the places of its layers for their names.
+
+    Keras numbers layers without a name over the life of a process, so that a network has other
+    names when it is built a second time. `numbers` are those of the model around, and `named` is
+    whether a text here is the name of a layer.
+    """
+    if isinstance(config, Mapping):
+        inside = numbers
+        if isinstance(layers := config.get("layers"), list):
+            inside = {layer["config"].get("name"): at for at, layer in enumerate(layers)}
+        return {
+            key: _numbered(value, numbers if key == "name" else inside, named=key in _NAMING)
+            for key, value in config.items()
+        }
+    if isinstance(config, list | tuple):
+        return [_numbered(value, numbers, named=named) for value in config]
+    return numbers.get(config, config) if named and isinstance(config, str) else config
 
 
 def _code_of(function: Callable[..., object]) -> str:

@@ -29,6 +29,8 @@ _CHUNK_BYTES = 1 << 26
 _SMALLEST = 1e-6
 
 Order = Callable[[int], np.ndarray]
+# Takes the order of samples, the size of batches and what hears of the steps done; returns means.
+Pass = Callable[[np.ndarray, int, Callable[[int], None]], dict[str, float]]
 OnEpoch = Callable[[Mapping[str, float]], None]
 History = list[dict[str, float]]
 
@@ -72,18 +74,16 @@ def fit(
     Raises:
         UserError: The loss became NaN or infinite; says at which epoch and what to lower.
     """
-    # Their variables are made here, since a graph that makes some is traced twice.
-    model.optimizer.build(model.trainable_variables)
-    model.compute_metrics(None, valid.labels[:1], np.zeros((1, model.output_shape[-1]), "f4"))
-    train_epoch = _pass_over(train, model, model.train_step, batch_size)
-    validate = _pass_over(valid, model, model.test_step, batch_size)
+    train_epoch = updates(model, train)
+    validate = _pass_over(valid, model, model.test_step)
     history: History = []
     for epoch in epochs:
         print(f"Epoch {epoch}/{epochs.stop - 1}")
         steps = math.ceil(len(train.labels) / batch_size)
         bar = keras.utils.Progbar(steps, verbose=1 if sys.stdout.isatty() else 2)
-        row = train_epoch(order(epoch), functools.partial(bar.update, finalize=False))
-        tested = validate(np.arange(len(valid.labels)), lambda _: None)
+        told = functools.partial(bar.update, finalize=False)
+        row = train_epoch(order(epoch), batch_size, told)
+        tested = validate(np.arange(len(valid.labels)), batch_size, lambda _: None)
         row |= {f"val_{name}": value for name, value in tested.items()}
         bar.update(steps, list(row.items()), finalize=True)
         if not all(math.isfinite(value) for value in row.values()):
@@ -94,6 +94,18 @@ def fit(
         history.append({"epoch": epoch, **{k: digits.rounded(v) for k, v in row.items()}})
         on_epoch(history[-1])
     return history
+
+
+def updates(model: keras.Model, train: Part) -> Pass:
+    """Returns what trains a compiled `model` on batches of `train`, an update each.
+
+    One graph serves orders and batch sizes of all kinds, whatever the weights, and what the
+    optimiser holds, are set to in between.
+    """
+    # Their variables are made here, since a graph that makes some is traced twice.
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, train.labels[:1], np.zeros((1, model.output_shape[-1]), "f4"))
+    return _pass_over(train, model, model.train_step)
 
 
 def fit_best(
@@ -110,7 +122,8 @@ def fit_best(
 ) -> tuple[History, float]:
     """Trains `model` at each of the learning rates, and leaves it as the best one made it.
 
-    Returns its history and that rate: the one with the lowest log loss of the validation labels,
+    Returns its history and that rate, which stands as `learning_rate` in the rows of the history
+    where there was a choice: the one with the lowest log loss of the validation labels,
     probabilities cut at 1e-6 and 1 - 1e-6, to six significant digits; of equals the lower. What
     diverged is worst. The study chooses so too (`headstart.study.rates`). `on_epoch` hears of a
     training among several once it is chosen. The other arguments are those of `fit`.
@@ -137,7 +150,8 @@ def fit_best(
             continue
         loss = _log_loss(score(model, valid, batch_size=batch_size)[0], valid.labels)
         if best is None or loss < best[0]:
-            best = loss, rate, [np.array(variable) for variable in model.variables], history
+            told = [{**row, "learning_rate": rate} for row in history]
+            best = loss, rate, [np.array(variable) for variable in model.variables], told
     if best is None:
         raise diverged
     _, rate, values, history = best
@@ -162,21 +176,19 @@ def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return math.inf if math.isnan(loss) else loss
 
 
-def _pass_over(
-    part: Part, model: keras.Model, step: Callable[[Any], Any], batch_size: int
-) -> Callable[[np.ndarray, Callable[[int], None]], dict[str, float]]:
+def _pass_over(part: Part, model: keras.Model, step: Callable[[Any], Any]) -> Pass:
     """Returns what takes `step`, Keras' own, with each batch of `part`, and returns the means.
 
     What `model.fit` does, without its input pipeline, whose start alone takes most of a second.
-    It is called with the order of the samples, and with what hears of the steps done. Chunks hold
-    whole batches, so that they change no batch.
+    Chunks hold whole batches, so that they change no batch.
     """
     arrays = (part.images, part.labels)
     chunk = min(_CHUNK, _CHUNK_BYTES // max(part.images[:1].nbytes, 1))
-    size = max(chunk // batch_size, 1) * batch_size
 
-    @tf.function(input_signature=_signature(arrays), autograph=False)
-    def take(images: Any, labels: Any) -> None:
+    @tf.function(
+        input_signature=(*_signature(arrays), tf.TensorSpec((), tf.int32)), autograph=False
+    )
+    def take(images: Any, labels: Any, batch_size: Any) -> None:
         count = tf.shape(labels)[0]
 
         def batch(start: Any) -> Any:
@@ -186,11 +198,12 @@ def _pass_over(
 
         tf.while_loop(lambda start: start < count, batch, (0,), parallel_iterations=1)
 
-    def run(order: np.ndarray, report: Callable[[int], None]) -> dict[str, float]:
+    def run(order: np.ndarray, batch_size: int, report: Callable[[int], None]) -> dict[str, float]:
+        size = max(chunk // batch_size, 1) * batch_size
         model.reset_metrics()
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            take(*(array[chosen] for array in arrays))
+            take(*(array[chosen] for array in arrays), batch_size)
             report(math.ceil((start + len(chosen)) / batch_size))
         result = model.get_metrics_result()
         return {name: float(result[name]) for name in ("loss", "accuracy")}

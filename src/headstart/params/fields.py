@@ -151,8 +151,11 @@ PREPROCESSINGS = ("auto", "tf", "torch", "caffe", "raw")
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
-def source_network(value: Any) -> Any:
-    """Returns the path or name as it is, or raises what is wrong with it."""
+def source_network(value: Any, *, folders: Collection[str] = ("own",)) -> Any:
+    """Returns the path or name as it is, or raises what is wrong with it.
+
+    `folders` are those in `models` where a file may lie.
+    """
     if value is None:
         return value
     text = value if isinstance(value, str) else ""
@@ -164,9 +167,8 @@ def source_network(value: Any) -> Any:
             )
         return value
     path = PurePosixPath(text)
-    if path.parts[:2] != ("models", "own") or path.suffix not in MODEL_SUFFIXES or (
-        ".." in path.parts
-    ):  # fmt: skip
+    inside = path.parts[:1] == ("models",) and path.parts[1:2] and path.parts[1] in folders
+    if not inside or path.suffix not in MODEL_SUFFIXES or ".." in path.parts:
         raise ValueError(
             "is neither keras:NAME (headstart networks lists the names) nor a "
             f"{', '.join(MODEL_SUFFIXES)} file below models/own/, where DVC sees that it changed; "

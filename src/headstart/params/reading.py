@@ -1,8 +1,8 @@
 """Files of parameters, read strictly and refused in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -67,7 +67,14 @@ def validated(
     try:
         return model.model_validate(complete(values))
     except ValidationError as error:
-        lines = [explain(dict(item)) for item in error.errors(include_url=False)]
+        errors: list[dict[str, Any]] = [dict(item) for item in error.errors(include_url=False)]
+        # A list of which an entry is refused counts to pydantic as one without it.
+        around = {item["loc"][:end] for item in errors for end in range(len(item["loc"]))}
+        lines = [
+            explain(item)
+            for item in errors
+            if item["type"] != "too_short" or item["loc"] not in around
+        ]
         head = f"{name}: " if len(lines) == 1 else f"{name}: {len(lines)} values are refused:\n  "
         raise UserError(head + "\n  ".join(lines)) from error
 
@@ -83,8 +90,7 @@ def explained(error: dict[str, Any]) -> str:
     if kind == "missing":
         return f"{key}: is missing; every value stands in params.yaml"
     if kind == "extra_forbidden":
-        section = _section(steps[:-1], location)
-        return f"{key}: is not a known key (value {shown(value)}); allowed are {_allowed(section)}"
+        return unknown_key(error, key, Params)
     if kind == "value_error" and isinstance(context.get("error"), WrongValue):
         return str(context["error"])
     said = {
@@ -110,16 +116,24 @@ def explained(error: dict[str, Any]) -> str:
     return f"{key}: {shown(value)} {text}"
 
 
-def _section(steps: list[str], location: tuple[Any, ...]) -> type[BaseModel]:
-    section: type[BaseModel] = Params
-    for step in steps:
-        if step == "network":
-            section = KINDS[location[1]]
-        else:
-            annotation = section.model_fields[step].annotation
-            assert isinstance(annotation, type)  # noqa: S101 (only sections hold keys)
-            section = annotation
-    return section
+def unknown_key(error: dict[str, Any], key: str, model: type[BaseModel]) -> str:
+    """Returns one line for a key, called `key`, that the section it stands in does not know."""
+    section = model
+    for step in error["loc"][:-1]:
+        # A kind of network stands there by its name, and a place in a list is nobody's key.
+        if step in KINDS:
+            section = KINDS[step]
+        elif step in section.model_fields:
+            section = next(_sections(section.model_fields[step].annotation))
+    value = shown(error["input"])
+    return f"{key}: is not a known key (value {value}); allowed are {_allowed(section)}"
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)
 
 
 def _allowed(section: type[BaseModel]) -> str:

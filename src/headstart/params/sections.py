@@ -1,7 +1,7 @@
 """`params.yaml` as typed, validated values. Holds no default: every value stands in the file."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
@@ -99,8 +99,11 @@ class TargetTrainingSettings(TrainingSettings):
     learning_rate: LearningRates  # type: ignore[assignment]  # wider: `rates` takes both
 
 
-class SourceTrainingSettings(TrainingSettings):
-    """How the source network comes about: trained here, or a network that exists, cut."""
+class Elsewhere(Section):
+    """A network that exists, cut, and what it is to be given; none where `from` is null."""
+
+    key: ClassVar[str] = ""
+    """Where this stands, as refusals name it."""
 
     from_: Annotated[str | None, PlainValidator(source_network), Field(alias="from")]
     layer: Annotated[str, Field(min_length=1)]
@@ -118,17 +121,23 @@ class SourceTrainingSettings(TrainingSettings):
     def _one_key_says_what_the_network_takes(self) -> Self:
         if self.input_range != (0.0, 1.0) and (self.published or self.preprocessing != "auto"):
             raise Refused(
-                "source_training.input_range",
+                f"{self.key}input_range",
                 self.input_range,
-                "[0.0, 1.0], since source_training.preprocessing says what the network takes",
+                f"[0.0, 1.0], since {self.key}preprocessing says what the network takes",
             )
         if self.sha256 is not None and not self.published:
             raise Refused(
-                "source_training.sha256",
+                f"{self.key}sha256",
                 self.sha256,
                 "null: DVC keeps the hash of a file of one's own",
             )
         return self
+
+
+class SourceTrainingSettings(Elsewhere, TrainingSettings):
+    """How the source network comes about: trained here, or a network that exists, cut."""
+
+    key = "source_training."
 
 
 class Overrides(Section):
@@ -277,10 +286,10 @@ def adopted_in_words(
     published = source.startswith("keras:")
     cut = f"layer {layer}"
     if layer == "auto":
-        cut = "whole" if published else "all but its head"
+        cut = "whole" if published else "without a head"
     if isinstance(input_size, str):
         if not published:
-            return source, cut, "its own size"
+            return source, cut, "the size that it takes"
         input_size = [PUBLISHED_SIDE] * 2
     return source, cut, f"{' x '.join(map(str, input_size))} pixels"
 
@@ -316,6 +325,24 @@ def acting(stage: str, params: Params) -> dict[str, Any]:
             values["frozen_fraction"] = params.transfer.frozen_fraction
             values["unfrozen_learning_rate"] = params.transfer.unfrozen_learning_rate
     return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+
+
+def chosen_rates(
+    acting: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """Returns the learning rates that a training chose from lists, by parameter.
+
+    `acting` are its parameters as `acting` returns them, `epochs` the rows of its history, which
+    tell the rate that was chosen; none, where the history is older than that.
+    """
+    # Of two phases the first has the first epoch, and the second the last.
+    tell = {"learning_rate": epochs[:1], "unfrozen_learning_rate": epochs[-1:]}
+    return {
+        key: row["learning_rate"]
+        for key, rows in tell.items()
+        for row in rows
+        if isinstance(acting.get(key), list) and "learning_rate" in row
+    }
 
 
 def _training(training: TrainingSettings) -> dict[str, Any]:

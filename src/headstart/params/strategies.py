@@ -65,6 +65,11 @@ class Strategy:
         """Whether `frozen_fraction` and the learning rate of the second phase act."""
         return len(self.trains) > 1
 
+    @property
+    def counts_blocks(self) -> bool:
+        """Whether some layers below the head train and some do not."""
+        return any(layers not in (ALL_LAYERS, HEAD_ALONE) for layers in self.trains)
+
     def check_blocks(self, blocks: int) -> None:
         """Raises WrongValue where more blocks train than the `blocks` below the head."""
         asked = max((layers or HEAD_ALONE for layers in self.trains), default=HEAD_ALONE) - 1
@@ -165,3 +170,29 @@ ARMS = {
     **{name: row for name, row in STRATEGIES.items() if not row.same_network},
 }
 """What the study compares, by name; its baseline is the same network from scratch."""
+
+OF = " of "
+"""Stands in tables between an arm and the network from elsewhere that it starts from."""
+
+
+def of_arm(name: str) -> Strategy:
+    """Returns the strategy of an arm as the study's tables call it: `frozen of keras:NAME` too."""
+    own = name.partition(OF)[0]
+    return ARMS[own] if own in ARMS else named(own)
+
+
+def control_of(arm: str) -> str | None:
+    """Returns what the study calls the untrained control of an arm; None of what needs none.
+
+    The same network, of which the same layers train, as nobody has trained it: what an arm gives
+    beyond that was learned.
+    """
+    own, (_, of, network) = of_arm(arm), arm.partition(OF)
+    if not own.from_source:
+        return None
+    control = next(
+        name
+        for name, row in STRATEGIES.items()
+        if not row.from_source and row.head_alone == own.head_alone
+    )
+    return f"{control}{of}{network}"

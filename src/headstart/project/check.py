@@ -11,14 +11,14 @@ import numpy as np
 
 from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
-from headstart.data import catalogue, digits, own, selection, tasks
+from headstart.data import catalogue, digits, own, raw_data, selection, tasks
 from headstart.judging import power
 from headstart.learning import features
 from headstart.params import reading, sections
 from headstart.project import source_network, trainings
 from headstart.project.report import Data, Report
 
-# Images of one's own that a network from elsewhere is tried on.
+# Images that a network from elsewhere is tried on.
 _SHOWN_TO_NETWORK = 32
 # Of the better model, for what can be seen of a difference: nobody knows it yet.
 _ACCURACIES = (0.99, 0.9, 0.7)
@@ -29,9 +29,10 @@ def check(root: Path) -> Report:
     report = surroundings(root)
     first = shutil.which("python")
     if first is None or not Path(first).parent.samefile(Path(sys.executable).parent):
+        other = f"the first python on PATH is {first}" if first else "no python is on PATH"
         report.warnings.append(
-            f"the first python on PATH is {first}, not that of this command ({sys.executable}): a "
-            "plain `dvc repro` would start its stages with it; `headstart run` does not"
+            f"{other}, this command's is {sys.executable}: a plain `dvc repro` would not start its "
+            "stages with that, `headstart run` does"
         )
     settings = report.attempt(reading.load, root / "params.yaml")
     if settings is None:
@@ -50,16 +51,20 @@ def check(root: Path) -> Report:
             _, cut = tasks.positions(np.asarray(data.labels[some.raw][some.rows]), task)
             where = f"{role} {name}"
             images[role, name] = len(cut)
+            if not task.names:
+                continue
             if not data.counted:
                 report.lines.append(f"{where}: about {len(cut)} images")
                 continue
             counts = np.bincount(cut, minlength=len(task.names)).tolist()
             shares = ", ".join(f"{n}: {c}" for n, c in zip(task.names, counts, strict=True))
-            report.lines.append(f"{where}: {len(cut)} images ({shares or 'none'})")
+            report.lines.append(f"{where}: {len(cut)} images ({shares})")
             warned = report.attempt(tasks.check_classes, Part(cut, cut), task, where=where)
             report.warnings += warned or []
     _test_images(images["target", "test"], settings.evaluate, report)
-    shown, decoding = _decoded(settings, report, data=data, root=root)
+    began = time.perf_counter()
+    shown = report.attempt(_shown, settings, data, root)
+    decoding = time.perf_counter() - began
     _source_network(settings, report, data=data, root=root)
     _budgets(settings, report)
     _disk(report, pixels=math.prod(data.shape), images=sum(images.values()), root=root)
@@ -167,23 +172,23 @@ def _test_images(images: int, rules: sections.Evaluate, report: Report) -> None:
         )
 
 
-def _decoded(
-    settings: sections.Params, report: Report, *, data: Data, root: Path
-) -> tuple[list[np.ndarray], float]:
-    """Decodes all photographs; returns some of them, and the seconds that it took."""
-    shown: list[np.ndarray] = []
+def _shown(settings: sections.Params, data: Data, root: Path) -> np.ndarray | None:
+    """Returns some images (n, ...) float32 in [0, 1], None where none are there yet.
 
-    def decode(path: Path) -> None:
-        # Spread over all, since they are ordered by file and class.
-        every = max(sum(map(len, data.labels.values())) // _SHOWN_TO_NETWORK, 1)
-        for number, image in enumerate(own.decoded(path, shape=data.shape)):
-            if number % every == 0 and len(shown) < _SHOWN_TO_NETWORK:
-                shown.append(image)
-
-    began = time.perf_counter()
-    if settings.dataset.path is not None:
-        report.attempt(decode, root / settings.dataset.path)
-    return shown, time.perf_counter() - began
+    All photographs of one's own are decoded for that, so that damaged ones are told.
+    """
+    chosen = settings.dataset
+    if chosen.path is not None:
+        total = sum(map(len, data.labels.values()))
+        images = own.sample(
+            root / chosen.path, shape=data.shape, images=total, count=_SHOWN_TO_NETWORK
+        )
+        return raw_data.normalise(images)
+    if not (root / selection.RAW / chosen.name).exists():
+        return None
+    raw = selection.read(chosen, root / selection.RAW)
+    images = next(iter(raw.parts.values())).images
+    return raw_data.normalise(np.asarray(images[:_SHOWN_TO_NETWORK]), white=raw.white)
 
 
 def _source_network(settings: sections.Params, report: Report, *, data: Data, root: Path) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headstart.judging.cost import Work
-from headstart.params.sections import Params
+from headstart.params.sections import Params, rates
+from headstart.params.strategies import HEAD_ALONE
 from headstart.project.timing import Found, Measured, frozen_share
 
 # Of a cold run beside trainings, in starts of Python with TensorFlow and Keras, so that a slow
@@ -56,6 +57,7 @@ def estimate(
         decoding: Seconds that decoding all photographs takes.
     """
     networks = found.networks
+    unfrozen = len(rates(settings.transfer.unfrozen_learning_rate))
     seconds = dict.fromkeys(("starts of the stages", "data", "training"), 0.0)
     seconds |= dict.fromkeys(("features", "evaluation"), 0.0)
     seconds["starts of the stages"] = _STARTS * found.start
@@ -63,7 +65,10 @@ def estimate(
     seconds["data"] = decoding + 5 * pixels * total / _BYTES_A_SECOND
     for name, work in works.items():
         trained, computed = _training(
-            work, networks[name], valid=images["source" if name == "source" else "target", "valid"]
+            work,
+            networks[name],
+            tried=(len(settings.trainings[name].rates), unfrozen),
+            valid=images["source" if name == "source" else "target", "valid"],
         )
         seconds["training"] += trained
         seconds["features"] += computed
@@ -72,6 +77,9 @@ def estimate(
     seconds["evaluation"] += sum(_LOADS[name] * network.build for name, network in networks.items())
     if settings.source_training.from_ is not None:
         seconds["features"] += networks["source"].trace + _SHOWN * networks["source"].forward
+        if HEAD_ALONE in settings.transfer.strategy.trains:
+            # Features come from a network of its own, without the head.
+            seconds["features"] += networks["source"].build + networks["source"].trace
     grown = [network.memory for network in networks.values()]
     memory = None
     if found.memory is not None and None not in grown:
@@ -80,16 +88,21 @@ def estimate(
     return Estimate(seconds, memory)
 
 
-def _training(work: Work, network: Measured, *, valid: int) -> tuple[float, float]:
-    """Returns the seconds of a training, and those of the features that it computes before."""
+def _training(
+    work: Work, network: Measured, *, tried: tuple[int, int], valid: int
+) -> tuple[float, float]:
+    """Returns the seconds of a training, and those of the features that it computes before.
+
+    `tried` is at how many learning rates each phase trains; each has graphs of its own.
+    """
     trained = features = 0.0
     steps = math.ceil(work.images / work.batch_size)
-    for phase, taken, (_, _, frozen) in zip(
-        work.phases, network.phases, work.passes(), strict=True
+    for phase, taken, (_, _, frozen), count in zip(
+        work.phases, network.phases, work.passes(), tried[: len(work.phases)], strict=True
     ):
         share = frozen_share(network.calls, phase, frozen)
         features += (work.images + valid) * network.forward * share
         batch = work.batch_size * network.forward * (1 - share)
         validated = math.ceil(valid / work.batch_size) * min(batch, taken.step)
-        trained += taken.setup + phase.amount * (steps * taken.step + validated)
+        trained += count * taken.setup + phase.amount * (steps * taken.step + validated)
     return trained, features

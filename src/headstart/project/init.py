@@ -18,6 +18,7 @@ from typing import Protocol
 from headstart.core.errors import UserError, located
 from headstart.data import catalogue, digits, own, tasks, weights
 from headstart.data.survey import Survey
+from headstart.learning import model_file
 from headstart.params import reading, yaml_text
 from headstart.params.sections import Params
 from headstart.project import dvc, lock, pipelines, source_network
@@ -34,6 +35,9 @@ _IGNORES = {
 _SIDE = 64
 # Small grey images need no convolutions.
 _PLAIN_PIXELS = 32 * 32
+# Filters of a CNN's blocks, each of which halves the image. In a large one the first cost most: a
+# network from elsewhere may ask for 224 pixels, and its baseline is not to cost more than it.
+_SMALL, _LARGE = (16, 32, 64), (8, 16, 32, 64, 64)
 _UPDATES = 500
 _BATCH = 32
 # Stands for every class.
@@ -95,7 +99,8 @@ def create(
         raise UserError("give either --data FOLDER (or FILE.npz), or --dataset NAME")
     network, seen = source_network.asked_for(source_model)
     size = (input_size, input_size) if input_size else seen.size if seen else None
-    images = _own(data, size) if data is not None else _known(str(dataset))
+    sees = size or ((model_file.SMALLEST_SIDE,) * 2 if network else None)
+    images = _own(data, sees) if data is not None else _known(str(dataset))
     survey, classes = images.survey, images.survey.classes
     if folder is None:
         raise UserError(_without_folder(survey, [*target, *source]))
@@ -152,6 +157,7 @@ def create(
         f"target task: {', '.join(target_task.names)}",
         f"network: {values['network']}",
         f"written to {folder}; next: cd {folder} && headstart run",
+        "how many labels does the source save: headstart check --study, then headstart study run",
     ]
 
 
@@ -271,10 +277,11 @@ def _network(height: int, width: int, channels: int) -> str:
     """Returns a network that fits the images, as YAML on one line."""
     side = min(height, width)
     # The last pooling leaves four pixels a side where there are enough.
-    halvings = min(max(int(math.log2(max(side, 4) / 4)), 1), 3)
+    halvings = min(max(int(math.log2(max(side, 4) / 4)), 1), len(_LARGE))
     if (channels == 1 and height * width <= _PLAIN_PIXELS) or side < 2**halvings:
         return "{name: mlp, units: [100, 50], activation: relu}"
-    return f"{{name: cnn, filters: {[16, 32, 64][:halvings]}, dense: [64], activation: relu}}"
+    filters = (_LARGE if side > _SIDE else _SMALL)[:halvings]
+    return f"{{name: cnn, filters: {list(filters)}, dense: [64], activation: relu}}"
 
 
 def _parameters(values: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core import runtime
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, located
 from headstart.core.parts import Part
 from headstart.judging.cost import Work
 from headstart.learning.calls import Call
@@ -271,9 +271,8 @@ class _Clock:
             ((_, trains, frozen),) = work.passes()
             if batch * trains >= _SMALL_STEP:
                 step *= whole / batch
-            if stands_in:
-                setup += found.build + found.trace
-            else:
+            # What stands in has nothing below the head to build and trace: `estimate` adds it.
+            if not stands_in:
                 seen = 2 * _FORWARD_BATCH if adopted else batch * steps
                 setup -= seen * found.forward * frozen_share(found.calls, work.phases[0], frozen)
             phases.append(PhaseTime(max(setup, 0.0), step))
@@ -332,7 +331,7 @@ def main() -> None:
     """Measures what the input asks for."""
     asked = timing.ASKED.validate_json(sys.stdin.buffer.read())
     try:
-        with _quiet():
+        with _quiet(), located("params.yaml: "):
             found = _measured(asked)
     except UserError as error:
         found = Found(problem=str(error))

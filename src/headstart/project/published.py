@@ -67,7 +67,7 @@ def fetch(name: str, folder: Path, *, input_size: tuple[int, int] | str) -> list
     """Puts the weights of the network `name` into `folder`, with their sum beside them.
 
     Where Keras publishes no sum, that of what came goes into the `params.yaml` of a project here
-    that names this network. Returns what to tell.
+    that names this network and takes this file of it. Returns what to tell.
 
     Raises:
         UserError: There is no such network, or no source has it.
@@ -83,6 +83,9 @@ def fetch(name: str, folder: Path, *, input_size: tuple[int, int] | str) -> list
             chosen = None
     if chosen and input_size == "auto":
         input_size = chosen.input_size
+    if chosen and network.side(chosen.input_size) != network.side(input_size):
+        # Its sum is of the weights for another size.
+        chosen = None
     with located("", **{"from": f"networks fetch {network.name}"}):
         arrival, sum_ = weights.fetch(
             network,

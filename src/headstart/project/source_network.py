@@ -5,14 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.core.errors import UserError, warn
-from headstart.data import weights
+from headstart.core.errors import UserError, located, warn
+from headstart.data import verify, weights
 from headstart.learning import model_file
 from headstart.params import fields
 from headstart.params.sections import SourceTrainingSettings
-
-Takes = str | tuple[float, float]
-_NAMES: dict[Takes, str] = {(-1.0, 1.0): "tf", (0.0, 255.0): "raw"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,8 @@ class Look:
     Attributes:
         takes: tf, torch, caffe or raw; None where nothing tells.
         why: What tells it.
-        size: Height and width that it was made for; None where that is open and nothing tells.
+        size: Height and width that it was made for; None where that is open and nothing tells,
+            so that it sees what `model_file.open_size` says.
         layers: The names that `source_training.layer` can take; empty where only Keras knows.
         ends: What it ends in, in words.
     """
@@ -43,7 +41,7 @@ def look(source: str, path: Path | None = None) -> Look:
     network = weights.named(source)
     if network:
         sides = (network.sizes[-1], network.sizes[-1])
-        return Look(network.preprocessing, "as Keras publishes it", sides)
+        return Look(network.preprocessing, weights.PUBLISHED, sides)
     described = model_file.describe(path or Path(source))
     height, width, *_ = (*described.input_shape, None, None)
     side = described.native_side
@@ -75,29 +73,28 @@ def told(
             f"{'the last ' * (len(seen.layers) > 12)}{min(len(seen.layers), 12)} are {shown}"
         )
     network = weights.named(source)
-    given: Takes = chosen.input_range
+    warnings = _sum_warnings(network, chosen, root / weights.FOLDER) if network else []
+    given: model_file.Takes = chosen.input_range
     if chosen.preprocessing != "auto":
         given = chosen.preprocessing
     elif network:
         given = network.preprocessing
-    given = _NAMES.get(given, given)
-    size = seen.size if isinstance(chosen.input_size, str) else chosen.input_size
-    pixels = f"{size[0]} x {size[1]}" if size else "their own size, 96 at least"
-    values = list(given) if isinstance(given, tuple) else given
+    size = chosen.input_size
+    if isinstance(size, str):
+        size = seen.size or model_file.open_size(shape)
+    pixels = f"{size[0]} x {size[1]}"
+    side = network.side(chosen.input_size) if network else None
+    trained = f" (its weights were trained at {side})" if side and size != (side, side) else ""
     fact = (
         f"source network: {source}, {seen.ends}; cut: {chosen.layer}; images reach it as {pixels} "
-        f"pixels, values as {values}; what it cost is unknown"
+        f"pixels{trained}, values as {model_file.in_words(given)}; what it cost is unknown"
     )
     facts = [fact]
-    warnings = []
-    if seen.takes and given != seen.takes:
-        warnings.append(
-            f"source_training: {source} takes {seen.takes} ({seen.why}), and is given {values}; "
-            f"write preprocessing: {seen.takes}"
-        )
+    if amiss := model_file.misfit(source, takes=seen.takes, why=seen.why, given=given):
+        warnings.append(amiss)
     elif seen.takes is None and given == (0.0, 1.0):
         facts.append(f"nothing in {source} tells what it takes for black and white: [0, 1] it is")
-    if size and min(shape[0] / size[0], shape[1] / size[1]) < 1:
+    if min(shape[0] / size[0], shape[1] / size[1]) < 1:
         warnings.append(
             f"images of {shape[0]} x {shape[1]} pixels are enlarged to {pixels} for {source}; "
             "where they were shrunk, dataset.image_size keeps more of them"
@@ -105,6 +102,25 @@ def told(
     if not network and (root / "dvc.yaml").is_file() and not Path(f"{path}.dvc").is_file():
         warnings.append(f"{source} is in no cache yet: `dvc add {source}` lets a team have it")
     return facts, warnings
+
+
+def _sum_warnings(
+    network: weights.PublishedNetwork, chosen: SourceTrainingSettings, folder: Path
+) -> list[str]:
+    """Returns what is to be said of `sha256` and the file that is there.
+
+    Raises:
+        UserError: The sum is known to be another network's.
+    """
+    size, sha256 = chosen.input_size, chosen.sha256
+    with located("params.yaml: source_training."):
+        weights.refuse_sum_of_another(network, folder, input_size=size, sha256=sha256)
+    published = network.published(size, sha256=sha256)
+    path = folder / published.name
+    if not path.is_file() or not published.sums or verify.verified(path, published):
+        return []
+    gives = "Keras publishes" if network.published().sums else "source_training.sha256 gives"
+    return [f"{path}: has not the sum that {gives}: `download` fetches it again"]
 
 
 def weights_are_there(chosen: SourceTrainingSettings, root: Path) -> bool:

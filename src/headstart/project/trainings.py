@@ -23,7 +23,7 @@ def tell(
     shape: tuple[int, ...],
     images: Mapping[tuple[str, str], int],
     classes: Mapping[str, int],
-    shown: Sequence[np.ndarray],
+    shown: np.ndarray | None,
     decoding: float,
     root: Path,
 ) -> None:
@@ -37,7 +37,7 @@ def tell(
         shape: Of an image.
         images: Number by task and part, as in ("target", "train").
         classes: Number by task.
-        shown: Some photographs, uint8, for a network from elsewhere.
+        shown: Some images, float32 in [0, 1], for a network from elsewhere.
         decoding: Seconds that decoding all photographs takes.
     """
     layers: dict[str, list[networks.Layer]] = {"source": [], "baseline": [], "transfer": []}
@@ -94,7 +94,7 @@ def _measured(
     shape: tuple[int, ...],
     images: Mapping[str, int],
     classes: Mapping[str, int],
-    shown: Sequence[np.ndarray],
+    shown: np.ndarray | None,
     root: Path,
 ) -> timing.Found | None:
     """Measures the trainings on this machine; None where that is not possible, with a reason."""
@@ -102,8 +102,8 @@ def _measured(
     here = chosen.from_ is None or source_network.weights_are_there(chosen, root)
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         first = Path(folder) / "first.npy"
-        if shown and chosen.from_ is not None and here:
-            np.save(first, np.stack(shown).astype(np.float32) / 255)
+        if shown is not None and chosen.from_ is not None and here:
+            np.save(first, shown)
         asked = timing.Asked(
             root=root.resolve(),
             shape=shape,
@@ -148,7 +148,9 @@ def _training(
 
 
 def _brief(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds >= 1 else f"{1000 * seconds:.2g} ms"
+    value, unit = (seconds, "s") if seconds >= 1 else (1000 * seconds, "ms")
+    # Two digits, and no power of ten.
+    return f"{float(f'{value:.2g}'):g} {unit}"
 
 
 def duration(seconds: float) -> str:
@@ -156,4 +158,4 @@ def duration(seconds: float) -> str:
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} second{'s' * (round(seconds) != 1)}"
