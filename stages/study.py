@@ -1,4 +1,4 @@
-"""Answers a section of study/params.yaml, `grid` or `claims`: the study at many seeds and budgets.
+"""Answers a section of study/params.yaml: the study at many seeds and label budgets.
 
 Reads params.yaml, study/params.yaml and data/raw/<dataset>/; writes metrics/study/SECTION/.
 """

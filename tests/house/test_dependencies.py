@@ -13,13 +13,12 @@ LIBRARY = ROOT / "src/headstart"
 FILES = sorted(path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob("*.py"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STUDY = yaml.safe_load((ROOT / "study/dvc.yaml").read_text())["stages"]
-SCRIPTS = {stage: f"stages/{stage}.py" for stage in STAGES} | dict.fromkeys(
-    STUDY, "stages/study.py"
-)
+SCRIPTS = {name: stage["cmd"].split()[1] for name, stage in (STAGES | STUDY).items()}
 
 # Only these import TensorFlow, so that everything else starts in a moment.
 WITH_TENSORFLOW = (
-    "core/runtime.py", "learning/", "project/measuring.py", "study/subspace.py", "transfer/",
+    "core/runtime.py", "learning/", "project/measuring.py", "study/adopt.py",
+    "study/by_fit.py", "study/gpu.py", "study/on_features.py", "study/subspace.py", "transfer/",
 )  # fmt: skip
 
 

@@ -43,6 +43,20 @@ def test_summary_tells_accuracy_interval_gain_cost_and_verdict_in_80_columns() -
     assert "nan" not in text
 
 
+def test_summary_tells_the_learning_rates_that_were_chosen() -> None:
+    assert "chosen learning rate" not in printed()
+    chosen = {
+        "baseline": {"learning_rate": 0.01},
+        "transfer": {"learning_rate": 0.1, "unfrozen_learning_rate": 0.001},
+    }
+    (line,) = [
+        line
+        for line in printed({**RECORD, "chosen": chosen}).splitlines()
+        if "chosen learning rate" in line
+    ]
+    assert line.split() == ["chosen", "learning", "rate", "0.01", "0.1,", "then", "0.001"]
+
+
 def test_summary_shows_every_difference_that_makes_a_comparison_unfair() -> None:
     text = printed(unfair=["epochs: baseline 10, transfer 5", "optimizer: a, b"])
     assert "warning: not a fair comparison: epochs: baseline 10, transfer 5" in text

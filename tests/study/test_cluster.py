@@ -14,8 +14,10 @@ from studies import digests, prepared, values
 from headstart.core.errors import UserError
 from headstart.study import outputs, ray, run, store
 
-# Every arm, so that sources travel too, and a search.
+# Every arm, so that sources travel too, those from elsewhere among them, and a search.
+ELSEWHERE = "models/own/one.keras"
 GRID: dict[str, Any] = {
+    "sources": ["trained", {"from": ELSEWHERE}],
     "labels": [10, "all"],
     "training": [{"steps": 60}],
     "learning_rates": [0.1, 0.01],
@@ -23,7 +25,7 @@ GRID: dict[str, Any] = {
 
 
 def on_two_nodes(raw: Path, folder: Path, *options: str) -> str:
-    folder.mkdir()
+    studies.write_network(folder / ELSEWHERE, seed=0)
     (folder / "study.yaml").write_text(yaml.safe_dump(values(**GRID)))
     done = subprocess.run(
         [
@@ -34,6 +36,7 @@ def on_two_nodes(raw: Path, folder: Path, *options: str) -> str:
             folder / "study.yaml",
             *options,
         ],
+        cwd=folder,
         env=clean_environment() | {"PYTHONPATH": str(ROOT / "src")},
         text=True,
         stdout=subprocess.PIPE,
@@ -50,7 +53,8 @@ def here(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("local")
     study, ready = studies.study(**GRID), prepared(raw, **GRID)
     kept = store.Store(folder / "kept", {})
-    runner = run.Runner(ready, kept, print, run.local)
+    studies.write_network(folder / ELSEWHERE, seed=0)
+    runner = run.Runner(ready, kept, print, run.local, root=folder)
     outputs.write(folder / "tables", runner.run(), study.grid, study.statistics)
     return folder / "tables"
 
@@ -93,7 +97,27 @@ def test_worker_with_other_code_or_libraries_refuses_to_train(
     raw: Path, theirs: dict[str, Any], said: str
 ) -> None:
     ready = prepared(raw, **GRID)
-    same: dict[str, Any] = {"code": store.numeric_code(), "libraries": store.libraries()}
+    same: dict[str, Any] = {
+        "code": store.numeric_code(),
+        "libraries": store.libraries(),
+        "networks": {},
+    }
     group = ready.groups[0].source
     with pytest.raises(UserError, match=f"not the driver's .{said}"):
         ray._train_sources(ray.Study("other", ready, **same | theirs), group)
+
+
+def node(alive: bool = True, **resources: float) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": resources}
+
+
+def test_gpu_and_processors_of_a_group_have_to_be_on_one_machine() -> None:
+    apart = [node(CPU=16.0), node(CPU=1.0, GPU=1.0), node(alive=False, CPU=16.0, GPU=1.0)]
+    said = "2 processors and a GPU .* no machine with a GPU offers Ray more than 1 processors"
+    with pytest.raises(UserError, match=said):
+        ray._check_room(apart, threads=2, on_gpu=True)
+    ray._check_room(apart, threads=2, on_gpu=False)
+    ray._check_room(apart, threads=1, on_gpu=True)
+    ray._check_room([*apart, node(CPU=2.0, GPU=1.0)], threads=2, on_gpu=True)
+    with pytest.raises(UserError, match="the cluster's largest machine offers Ray 16"):
+        ray._check_room(apart, threads=17, on_gpu=False)

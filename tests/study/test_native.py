@@ -10,6 +10,7 @@ from projects import edit_params
 from studies import DIGITS, study, write_parameters
 
 from headstart.core import runtime
+from headstart.core.errors import UserError
 from headstart.data import digits
 from headstart.study import native
 
@@ -21,6 +22,12 @@ def test_processor_without_more_than_avx2_is_told_and_nothing_measured(
     monkeypatch.setattr(runtime, "_PROCESSOR", tmp_path / "cpuinfo")
     monkeypatch.setattr(native, "_apart", None)
     assert native.savings(study(), (28, 28)).endswith("save nothing: the processor stops at AVX2")
+
+
+def test_images_too_small_for_a_network_are_one_message_before_anything_is_measured() -> None:
+    network = {"name": "cnn", "filters": [4] * 5, "dense": [], "activation": "relu"}
+    with pytest.raises(UserError, match=r"^study/params\.yaml: grid\.networks: .* 8 x 8 pixels"):
+        native.savings(study(networks=[network]), (8, 8))
 
 
 @pytest.mark.slow

@@ -72,6 +72,51 @@ def test_nonsense_is_refused_with_its_key(key: Any, value: Any, said: Any) -> No
     assert "study/params.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (
+            ["keras:MobileNetV2"],
+            "0: 'keras:MobileNetV2' is no entry of sources; write {from: keras",
+        ),
+        (["trained", 5], "1: 5 is no entry of sources; write {from: keras:Mobile"),
+        (
+            [{"from": "keras:ResNet50", "input_size": 96}],
+            "0.input_size: 96 is not allowed; allowed",
+        ),
+        ([{"from": "keras:ResNet50", "name": 7}], "0.name: 7 is not text"),
+        ([{"from": "keras:Res"}], "0.from: 'keras:Res' is not among the published networks"),
+        ([{"from": "keras:ResNet50", "size": 9}], "0.size: is not a known key (value 9); allowed"),
+        ([{"name": "a"}], "0.from: is missing"),
+        (
+            [{"from": "keras:ResNet50", "preprocessing": "tf", "input_range": [0.0, 9.0]}],
+            "0.input_range: [0.0, 9.0] is not allowed here; expected [0.0, 1.0], since",
+        ),
+    ],
+)
+def test_entry_of_sources_that_is_wrong_is_refused_in_one_line(sources: Any, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parameters.parse(edited(sources=sources), "study/params.yaml")
+    message = str(caught.value)
+    assert message.startswith(f"study/params.yaml: grid.sources.{said}")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("learning_rates", ["0.001"], "learning_rates.0: '0.001' is text"),
+        ("training", [{"steps": 0}], "training.0.steps: 0 must be 1 or more"),
+        ("training", [{"step": 5}], "training.0.step: is not a known key (value 5); allowed are"),
+    ],
+)
+def test_list_with_a_wrong_entry_is_not_told_to_be_empty(key: str, value: Any, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parameters.parse(edited(**{key: value}), "study/params.yaml")
+    assert str(caught.value).startswith(f"study/params.yaml: grid.{said}")
+    assert "too few entries" not in str(caught.value)
+
+
 def test_instructions_are_avx2_or_native() -> None:
     text = FILE.read_text()
     assert parameters.parse(text, "p").replicas.instructions == "avx2"

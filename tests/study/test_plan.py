@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from studies import study
 
-from headstart.core.errors import UserError
-from headstart.core.parts import Part
+from headstart.core.errors import UserError, WrongValue
+from headstart.core.parts import Drawn, Part
 from headstart.data import catalogue
 from headstart.params.strategies import STRATEGIES
-from headstart.study import parameters, plan
+from headstart.study import forecast, parameters, plan, prepare
 from headstart.study.budget import Budget
 
 FILE = pathlib.Path(__file__).parents[2] / "study/params.yaml"
@@ -180,8 +181,12 @@ def test_search_is_on_five_seeds_at_every_rate_whatever_the_order_of_the_list() 
     assert {group.training_labels for group in found} == {8}
     assert found == list(plan.search(row, grid(learning_rates=[0.001, 0.01, 0.1], seeds=40)))
     assert (row.learning_rate, row.training_labels, row.searches) == (0.001, 10, False)
-    few = groups(seeds=3, learning_rates=[0.001, 0.01])[0]
-    assert next(plan.search(few, grid())).seeds == (0, 1, 2)
+    # Fewer seeds, and more later, choose no other rate.
+    few = groups(seeds=3, learning_rates=[0.1, 0.001, 0.01])[0]
+    found_of_few = list(plan.search(few, grid(learning_rates=[0.1, 0.001, 0.01], seeds=3)))
+    assert {group.seeds for group in found_of_few} == {(0, 1, 2, 3, 4)}
+    (of_source, *_) = plan.source_search(few.source, grid(seeds=3, learning_rates=[0.1, 0.01]))
+    assert of_source.seeds == (0, 1, 2, 3, 4)
 
 
 def test_rate_that_is_taken_unsearched_is_the_nearest_to_the_sources() -> None:
@@ -202,3 +207,34 @@ def test_number_of_steps_is_that_of_the_batches() -> None:
             assert len(made) == plan.steps(budget(**amount), count=count, batch_size=32)
             assert made.shape[1] == min(32, count)
     assert math.prod(made.shape) == 7 * 32
+
+
+def test_task_of_more_classes_than_answers_are_kept_of_is_refused() -> None:
+    made = study(
+        target_tasks=[list(range(257))],
+        source_classes="none",
+        shifted_tasks="all",
+        labels=["all"],
+        arms=["baseline", "random_frozen"],
+    )
+    names = tuple(f"class {number}" for number in range(260))
+    labels = {"all": np.arange(4 * 260) % 260}
+    rows = {part: Drawn("all", np.arange(4 * 260)) for part in ("train", "test")}
+    data = forecast.data(names, {}, labels, rows, (8, 8))
+    with pytest.raises(WrongValue, match=r"^target_tasks: a task has 257 classes, .* up to 256"):
+        prepare.prepare(made.grid, made.replicas, data)
+    fewer = made.grid.model_copy(update={"target_tasks": (tuple(range(256)),)})
+    assert prepare.prepare(fewer, made.replicas, data).groups
+
+
+def test_budgets_a_class_that_ask_for_all_images_say_to_write_all() -> None:
+    made = study(
+        target_tasks=["a", "b"],
+        source_classes="none",
+        labels=["60 a class"],
+        arms=["baseline", "random_frozen"],
+    )
+    rows = {part: Drawn("all", np.arange(120)) for part in ("train", "test")}
+    data = forecast.data(("a", "b"), {}, {"all": np.arange(120) % 2}, rows, (8, 8))
+    with pytest.raises(WrongValue, match=r"below the 120 training images of a_b, .* is 120; write"):
+        prepare.prepare(made.grid, made.replicas, data)

@@ -24,6 +24,7 @@ ODD = ["a_b|c <i>", "$x_{", "été *y* ${z}", "d e", "f=1, 2"]
 TINY = {
     "grid.labels": "[2 a class, 5 a class, 50 a class, all]",
     "grid.seeds": "2",
+    "grid.splits": "1",
     "grid.training": "[{steps: 5}]",
     "grid.arms": "[baseline, frozen, random_frozen]",
     "grid.learning_rates": "[0.01]",
@@ -146,26 +147,51 @@ def test_study_of_a_project_declares_what_it_reads(tmp_path: Path) -> None:
     assert ours["params"] == [*expected["params"], {"headstart.lock": ["study"]}]
     assert ours["outs"] == expected["outs"]
     assert ours["plots"] == expected["plots"]
-    assert ours["deps"] == ["data/raw/${dataset.name}", "stages/study.py"]
+    networks = ["data/raw/networks", "models/own"]
+    assert ours["deps"] == ["data/raw/${dataset.name}", *networks, "stages/study.py"]
     assert project.read("stages/study.py") == (ROOT / "stages/study.py").read_text()
     assert re.search(r"^study: '[0-9a-f]{64}'$", project.read("headstart.lock"), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    ("size", "arms", "rates"),
-    [((8, 8), 4, 3), ((64, 64), 3, 1)],
+    ("size", "arms", "rates", "seeds"),
+    [((8, 8), 4, 3, 20), ((64, 64), 3, 1, 6)],
 )
 def test_fresh_grid_is_the_richest_that_ends_in_reasonable_time(
-    tmp_path: Path, size: tuple[int, int], arms: int, rates: int
+    tmp_path: Path, size: tuple[int, int], arms: int, rates: int, seeds: int
 ) -> None:
     photos = blobs(tmp_path / "photos", ["ant", "bee", "cat", "dog"], each=30, size=(*size, 3))
     project = new(tmp_path / "own", data=photos, target=["ant", "bee"])
     grid = parameters.load(project.root / "study/params.yaml").grid
     assert (len(grid.arms), len(grid.learning_rates)) == (arms, rates)
-    assert grid.seeds == 20
+    assert (grid.seeds, grid.splits) == (seeds, 5)
     assert {"baseline", "frozen", "random_frozen"} <= set(grid.arms)
     settings = reading.load(project.root / "params.yaml")
     assert grid.target_tasks == (settings.tasks.target_classes,)
+
+
+def test_fresh_study_has_five_splits_where_images_are_few_and_none_are_set_apart(
+    tmp_path: Path,
+) -> None:
+    images = np.zeros((2000, 4, 4), dtype=np.uint8)
+    numbers = np.arange(2000) % 4
+    for name, splits, arrays in (
+        ("few", 5, {"images": images[:1990], "labels": numbers[:1990]}),
+        ("many", 1, {"images": images, "labels": numbers}),
+        (
+            "given",
+            1,
+            {
+                "x_train": images[:90],
+                "y_train": numbers[:90],
+                "x_test": images[:30],
+                "y_test": numbers[:30],
+            },
+        ),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **dict[str, Any](arrays))
+        project = new(tmp_path / name, data=tmp_path / f"{name}.npz", target=["0", "1"])
+        assert parameters.load(project.root / "study/params.yaml").grid.splits == splits
 
 
 def test_data_too_small_for_a_study_still_make_a_project(tmp_path: Path) -> None:

@@ -96,6 +96,29 @@ def test_seeds_give_intervals_by_the_code_of_the_study(tmp_path: Path) -> None:
     assert math.isfinite(float(rows[1][6]))
 
 
+def test_what_the_gain_does_not_say_is_not_concluded_of_labels(tmp_path: Path) -> None:
+    # Equal to the bit, and a baseline that dips: it needs fewer labels where it is as good before.
+    dips = ((10, 0.93), (20, 0.95), (50, 0.86), (100, 0.98), (1000, 0.97))
+    lines = ["arm,labels,seed,accuracy"]
+    for seed in range(8):
+        for labels, mean in dips:
+            own = mean + 0.001 * seed
+            lines += [f"baseline,{labels},{seed},{own}", f"same,{labels},{seed},{own}"]
+            lines.append(f"beyond,{50 * labels},{seed},{own + 0.01}")
+    rows = [row for row in table("\n".join(lines), tmp_path)[1:] if row[0] == "same"]
+    assert {row[7] for row in rows} == {"cannot tell"}
+    assert not any("-0" in row[5] for row in rows)
+    # With more labels than the baseline has been tried with nothing is saved.
+    (last,) = [row for row in table("\n".join(lines), tmp_path)[1:] if row[1] == "50000"]
+    assert last[7] == "cannot tell"
+
+
+def test_few_seeds_conclude_nothing_of_labels(tmp_path: Path) -> None:
+    for count, word in ((1, ""), (2, "cannot tell"), (5, "cannot tell"), (6, "saves labels")):
+        rows = table(seeded(count), tmp_path, baseline="scratch")
+        assert rows[1][7] == word
+
+
 def test_budgets_of_arm_and_baseline_may_differ(tmp_path: Path) -> None:
     text = "labels,arm,accuracy\n10,baseline,0.6\n1000,baseline,0.8\n30,frozen,0.7\n"
     assert table(text, tmp_path)[1][:4] == ("frozen", "30", "0.7000", "3.33")

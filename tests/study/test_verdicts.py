@@ -23,6 +23,11 @@ def generator(*seed: Any) -> Any:
     return np.random.default_rng(seed)
 
 
+def judged(gains: Any, p: float, *, margin: float = MARGIN) -> str:
+    low, high = statistics.t_interval(gains, confidence=1 - 2 * ALPHA)
+    return verdicts.verdict(gains.mean(), (float(low), float(high)), p, alpha=ALPHA, margin=margin)
+
+
 def studentised(gains: Any) -> Any:
     return np.abs(gains.mean(axis=-1) / scipy.stats.sem(gains, axis=-1))
 
@@ -118,12 +123,11 @@ def around(mean: float, half: float) -> Any:
 def test_verdicts_are_tried_in_their_order(
     mean: float, half: float, p: float, expected: str
 ) -> None:
-    assert verdicts.verdict(around(mean, half), p, alpha=ALPHA, margin=MARGIN) == expected
+    assert judged(around(mean, half), p) == expected
 
 
 def test_one_seed_cannot_tell() -> None:
-    one = verdicts.verdict(np.array([0.1]), math.nan, alpha=ALPHA, margin=MARGIN)
-    assert one == verdicts.CANNOT_TELL
+    assert judged(np.array([0.1]), math.nan) == verdicts.CANNOT_TELL
 
 
 def test_half_of_the_seeds_constant_or_an_untrained_arm_is_unfit() -> None:
@@ -137,12 +141,16 @@ def test_untrained_is_an_arm_whose_balanced_accuracy_is_not_above_chance() -> No
     draws -= draws.mean()
     high = scipy.stats.t.ppf(0.95, 9) * scipy.stats.sem(draws)
     # One-sided: a two-sided test would ask for more.
-    assert not verdicts.untrained(draws + 0.5 + 1.01 * high, classes=2, alpha=ALPHA)
-    assert verdicts.untrained(draws + 0.5 + 0.99 * high, classes=2, alpha=ALPHA)
-    assert verdicts.untrained(draws + 0.2, classes=2, alpha=ALPHA)
-    assert not verdicts.untrained(draws + 0.42, classes=3, alpha=ALPHA)
-    assert verdicts.untrained(np.full(10, 0.5), classes=2, alpha=ALPHA)
-    assert not verdicts.untrained(np.array([0.5]), classes=2, alpha=ALPHA)
+
+    def untrained(above_chance: Any) -> bool:
+        p = statistics.one_sample_p(above_chance, alternative="greater")
+        return verdicts.untrained(p, alpha=ALPHA)
+
+    assert not untrained(draws + 1.01 * high)
+    assert untrained(draws + 0.99 * high)
+    assert untrained(draws - 0.3)
+    assert untrained(np.zeros(10))
+    assert not untrained(np.zeros(1))
 
 
 def test_fewest_seeds_that_can_decide_are_told() -> None:
@@ -208,7 +216,7 @@ def family_wise_error(gains: Any) -> float:
 def equivalence_error(gains: Any) -> float:
     """How often a gain of exactly the margin is called equivalent, the spread being small."""
     own = gains[:, 0] - gains[:, 0].mean() + 3.0
-    words = [verdicts.verdict(one, 1.0, alpha=ALPHA, margin=3.0) for one in own]
+    words = [judged(one, 1.0, margin=3.0) for one in own]
     return words.count(verdicts.EQUIVALENT) / len(words)
 
 
@@ -296,3 +304,15 @@ def test_two_way_interval_covers_new_seeds_and_new_images_in_2000_runs(
     share: float, seeds: int
 ) -> None:
     assert 0.92 <= coverage(share, runs=2000, seeds=seeds) <= 0.99
+
+
+def test_detectable_gain_shows_in_four_of_five_where_there_are_flips_enough() -> None:
+    least = verdicts.fewest_seeds(ALPHA)
+    powers = {}
+    for count in (least, least + 2):
+        gain = verdicts.detectable_gain(0.01, count, alpha=ALPHA, comparisons=3)
+        # One of three that gains, as the level divided by three has it.
+        gains = generator(8, count).normal(0, 0.01, (1000, 3, count))
+        gains[:, 0] += gain
+        powers[count] = (verdicts.max_t(gains)[:, 0] < ALPHA).mean()
+    assert powers[least] < 0.75 < powers[least + 2]

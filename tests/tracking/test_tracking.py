@@ -18,7 +18,7 @@ import labbooks
 import psutil
 import pytest
 from labbooks import EPOCHS, eventually, rows, states
-from projects import ROOT
+from projects import ROOT, edit_params
 
 from headstart import tracking
 from headstart.core.errors import UserError
@@ -84,6 +84,34 @@ def test_training_shows_itself_epoch_by_epoch_and_ends_with_its_identity(checkou
     assert digests[images] == revisions.Workspace(checkout).md5(images)
     name = rows(checkout, "SELECT name FROM runs")[0][0]
     assert name == "train_b · sigmoid · sgd 0.001 · 5 epochs · seed 42"
+
+
+def test_learning_rates_that_were_chosen_name_the_run(checkout: Path) -> None:
+    edits = {
+        "target_training.learning_rate": "[0.001, 0.01]",
+        "transfer.strategy": "gradual",
+        "transfer.unfrozen_learning_rate": "[0.0001, 0.1]",
+    }
+    edit_params(checkout / "params.yaml", edits)
+    chosen = (0.01, 0.01, 0.0001)
+    with tracking.recorder(stage="transfer", root=checkout, epochs=3) as run:
+        for row, rate in zip(EPOCHS, chosen, strict=True):
+            run.epoch({**row, "learning_rate": rate})
+        eventually(lambda: rows(checkout, "SELECT * FROM metrics"))
+        begun = "transfer · gradual · sgd [0.001, 0.01], then [0.0001, 0.1] · 5 epochs · seed 42"
+        assert rows(checkout, "SELECT name FROM runs") == [(begun,)]
+        run.finish()
+    assert rows(checkout, "SELECT name FROM runs") == [
+        ("transfer · gradual · sgd 0.01, then 0.0001 · 5 epochs · seed 42",)
+    ]
+    # What was asked for is the identity.
+    params = dict(rows(checkout, "SELECT key, value FROM params"))
+    assert params["learning_rate"] == "[0.001, 0.01]"
+    tags = dict(rows(checkout, "SELECT key, value FROM tags"))
+    assert tags["headstart.chosen.learning_rate"] == "0.01"
+    assert tags["headstart.chosen.unfrozen_learning_rate"] == "0.0001"
+    curve = rows(checkout, "SELECT value FROM metrics WHERE key = 'learning_rate' ORDER BY step")
+    assert curve == [(rate,) for rate in chosen]
 
 
 @pytest.mark.parametrize(

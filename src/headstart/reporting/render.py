@@ -33,6 +33,16 @@ def markdown(text: str) -> str:
     return " ".join(escaped.split())
 
 
+def listed(text: str) -> str:
+    """Returns an answer as an item of a Markdown list, its further lines as items below it.
+
+    What such a line concludes, up to its first colon, stands out.
+    """
+    first, *others = (markdown(line) for line in text.split("\n"))
+    parts = (line.partition(": ") for line in others)
+    return "".join((f"- {first}", *(f"\n  - **{head}**{sep}{rest}" for head, sep, rest in parts)))
+
+
 @functools.cache
 def _environment() -> "Environment":
     import jinja2
@@ -46,4 +56,5 @@ def _environment() -> "Environment":
         keep_trailing_newline=True,
     )
     environment.filters["markdown"] = markdown
+    environment.filters["listed"] = listed
     return environment

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, as in the pipeline's figures; markers tell arms apart without colour.
+# Okabe and Ito, as in the pipeline's figures; markers tell arms apart without colour. The first
+# is the baseline's.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F", "#E69F00", "#56B4E9")
 _MARKERS = "os^DxvP"
 # More panels than this are no picture any more.
 _MOST_ROWS = 24
+# Characters of a legend below a panel, and those that a line with its marker takes.
+_LEGEND, _LINE = 64, 9
 
 Rows = Sequence[SummaryRow | InterimRow]
 
@@ -44,7 +47,7 @@ def paired_differences(summary: Rows) -> "Figure":
 
     def draw(axes: "Axes", rows: Rows) -> None:
         arms = [drawn for drawn in _by_arm(rows) if drawn[0] != BASELINE]
-        axes.axhline(0, color=looks(BASELINE)[0], lw=1.2, label=BASELINE)
+        axes.axhline(0, color=_COLOURS[0], lw=1.2, label=BASELINE)
         for number, (arm, own, look) in enumerate(arms):
             # Side by side on the logarithmic axis.
             offset = 1.06 ** (number - (len(arms) - 1) / 2)
@@ -64,11 +67,12 @@ def labels_saved(summary: Rows, derived: Sequence[DerivedRow]) -> "Figure":
     saved = [row for row in derived if row.quantity == "labels_saved" and row.value > 0]
 
     def draw(axes: "Axes", rows: Rows) -> None:
-        axes.axhline(1, color=looks(BASELINE)[0], lw=1.2, label=BASELINE)
+        axes.axhline(1, color=_COLOURS[0], lw=1.2, label=BASELINE)
+        look = looks(row.arm for row in rows)
         arms = [arm for arm in dict.fromkeys(row.arm for row in rows) if arm != BASELINE]
         for number, arm in enumerate(arms):
             own = [row for row in saved if (row.setting, row.arm) == (rows[0].setting, arm)]
-            colour, _ = looks(arm)
+            colour, _ = look[arm]
             for row in own:
                 at = int(row.at) * 1.06 ** (number - (len(arms) - 1) / 2)
                 # An open end goes as far as the grid, which the axis shows.
@@ -98,9 +102,12 @@ def cost_and_accuracy(summary: Rows) -> "Figure":
         for arm, own, look in _by_arm(rows):
             alone, means, source = _columns(own, "flops", "mean", "source_flops")
             axes.plot(alone, means, **look, label=arm)
-            if ARMS[arm].from_source:
+            # What learned elsewhere was not trained here.
+            if source.any():
                 label = f"{arm}, with the source"
                 axes.plot(alone + source, means, ":", **look, mfc="none", label=label)
+        # That of a logarithmic axis writes powers as TeX, which style.py leaves as it is.
+        axes.xaxis.set_major_formatter("{x:.0e}")
         axes.set(ylabel="accuracy", xlabel="operations a training (FLOPs)")
 
     return _panels(summary, draw, labels=False)
@@ -142,10 +149,26 @@ def pairs(summary: Sequence[SummaryRow], *, arm: str, labels: int) -> "Figure":
     return figure
 
 
-def looks(arm: str) -> tuple[str, str]:
-    """Returns the colour and the marker of an arm, by its place in the table of strategies."""
-    place = list(ARMS).index(arm) % len(_COLOURS)
-    return _COLOURS[place], _MARKERS[place]
+def looks(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Returns the colour and the marker of each arm.
+
+    By its place in the table of strategies, so that it looks alike in every study; an arm that is
+    not there has the first place that no other has. Where the colours begin anew the markers go on
+    by one, so that no two of 49 arms look alike.
+    """
+    asked = list(dict.fromkeys(arms))
+    places = {arm: place for place, arm in enumerate(ARMS) if arm in asked}
+    free = (place for place in itertools.count() if place not in places.values())
+    for arm in asked:
+        if arm not in places:
+            places[arm] = next(free)
+    return {
+        arm: (
+            _COLOURS[place % len(_COLOURS)],
+            _MARKERS[(place + place // len(_COLOURS)) % len(_MARKERS)],
+        )
+        for arm, place in places.items()
+    }
 
 
 def _panels(
@@ -171,15 +194,17 @@ def _panels(
             axes.set_title(f"{task}, {network}{shifted}, {training}", size=10)
             axes.grid(alpha=0.25)
         handles, names = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 5))
+        across = max(1, int(len(trainings) * _LEGEND // (max(map(len, names)) + _LINE)))
+        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), across))
     return figure
 
 
 def _by_arm(rows: Rows) -> Iterator[tuple[str, Rows, dict[str, Any]]]:
     """Yields each arm with its rows by labels, and what sets its lines apart."""
+    look = looks(row.arm for row in rows)
     for arm in dict.fromkeys(row.arm for row in rows):
         own = sorted((row for row in rows if row.arm == arm), key=lambda row: row.labels)
-        yield arm, own, dict(zip(("color", "marker"), looks(arm), strict=True), ms=4)
+        yield arm, own, dict(zip(("color", "marker"), look[arm], strict=True), ms=4)
 
 
 def _columns(rows: Rows, *names: str) -> np.ndarray:

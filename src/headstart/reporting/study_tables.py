@@ -45,6 +45,15 @@ class _Row:
     first: ClassVar[tuple[str, ...]] = ()
     """The columns that a table begins with, where those are not its first fields."""
 
+    @classmethod
+    def optional(cls) -> dict[str, Any]:
+        """Returns the columns that a table has where some row has another value than this."""
+        return {
+            field.name: field.default
+            for field in dataclasses.fields(cls)
+            if field.default is not dataclasses.MISSING
+        }
+
     @property
     def setting(self) -> Setting:
         """Where the row belongs."""
@@ -69,6 +78,7 @@ class CellRow(_Row):
     diverged: int
     learning_rate: float
     source_learning_rate: float
+    split: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +151,9 @@ class SummaryRow(Judgement, _Point):
     source_flops: int
     search_updates: int
     search_flops: int
+    splits: int = 1
+    source_rate_at_edge: int = 0
+    source_search_flops: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +169,7 @@ class RateRow(Judgement, _Point):
     chosen: int
     mean: float
     std: float
+    splits: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +211,8 @@ class AreaRow(Judgement, _Range):
     `chosen` as in rates.csv.
     """
 
+    splits: int = 1
+
 
 @dataclasses.dataclass(frozen=True)
 class DerivedRow(_Row):
@@ -236,10 +252,15 @@ def write(path: Path, kind: type[_Kind], rows: Sequence[_Kind]) -> None:
     def shown(value: Any) -> Any:
         return "" if isinstance(value, float) and math.isnan(value) else value
 
-    filled = ({name: shown(value) for name, value in vars(row).items()} for row in rows)
-    names = [field.name for field in dataclasses.fields(kind)]
+    everywhere = {
+        name
+        for name, value in kind.optional().items()
+        if all(getattr(row, name) == value for row in rows)
+    }
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in everywhere]
     # The shift came after the tables' first readers.
     columns = [*dict.fromkeys((*kind.first, *(name for name in names if name != "shift"))), "shift"]
+    filled = ({name: shown(getattr(row, name)) for name in columns} for row in rows)
     artefacts.write_table(path, filled, columns=columns)
 
 
@@ -252,8 +273,9 @@ def read(path: Path, kind: type[_Kind]) -> list[_Kind]:
     readers: dict[Any, Any] = {str: str, int: int, float: lambda text: float(text or "nan")}
     types = {field.name: readers[field.type] for field in dataclasses.fields(kind)}
     rows = artefacts.read_table(path)
-    if rows and rows[0].keys() != types.keys():
-        other = ", ".join(sorted(rows[0].keys() ^ types.keys()))
+    missing = types.keys() - kind.optional().keys() - rows[0].keys() if rows else set()
+    if rows and (missing or rows[0].keys() - types.keys()):
+        other = ", ".join(sorted(missing | rows[0].keys() - types.keys()))
         raise UserError(
             f"{path}: another version wrote it, the columns differ in {other}; "
             "`dvc repro study/dvc.yaml` writes it anew"

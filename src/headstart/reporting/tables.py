@@ -37,7 +37,7 @@ def write(
     The folder is made if missing. `files` are the files that the test images were, [] for images
     that had none: mistakes.csv is then a header alone.
     """
-    artefacts.write_table(folder / "history.csv", history)
+    artefacts.write_history(folder / "history.csv", history)
     artefacts.write_table(folder / "predictions.csv", prediction_rows(answers))
     mistakes = mistake_rows(answers, files=files, classes=classes)
     artefacts.write_table(folder / "mistakes.csv", mistakes, columns=_MISTAKES)

@@ -40,6 +40,11 @@ _MEANINGS_OF_CONTROL = _MEANINGS | {
 _LARGE = ((1e15, "quadrillion"), (1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 
 
+def points(value: float) -> str:
+    """Returns a difference of accuracies in points, with its sign; 0 is nothing below 0."""
+    return f"{round(100 * value, 2) + 0.0:+.2f}"
+
+
 def score_rows(outcome: Outcome) -> list[Row]:
     """Returns the accuracies, their intervals and the other scores as text."""
     scored = outcome.record.scores
@@ -82,6 +87,7 @@ def cost_rows(record: Record) -> list[Row]:
         return number(value, "{:,}")
 
     return [
+        *_chosen_rows(record),
         ("trainable parameters", spent("trainable_parameters", whole)),
         ("total parameters", spent("total_parameters", whole)),
         ("updates", spent("updates", whole)),
@@ -90,6 +96,16 @@ def cost_rows(record: Record) -> list[Row]:
         ("FLOPs as notebook", spent("flops_as_notebook", large)),
         ("  with the source's", spent("flops_as_notebook_with_source", large)),
     ]
+
+
+def _chosen_rows(record: Record) -> list[Row]:
+    """Returns the learning rates that were chosen from lists; no row where there were none."""
+    first = {"learning_rate": "", "unfrozen_learning_rate": "then "}
+    cells = {
+        arm: ", ".join(f"{first[key]}{rate:g}" for key, rate in rates.items())
+        for arm, rates in record.chosen.items()
+    }
+    return [("chosen learning rate", cells)] if cells else []
 
 
 def image_rows(outcome: Outcome) -> list[Row]:

@@ -1,18 +1,21 @@
 """The study's plain answer: what transfer is worth with few labels and with many, in sentences."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
-from headstart.params.strategies import ARMS, BASELINE
-from headstart.reporting.study_tables import AreaRow, Setting, classes_of
+from headstart.params.strategies import BASELINE, OF, control_of, of_arm
+from headstart.reporting.study_tables import AreaRow, RateRow, Setting, classes_of
+from headstart.reporting.words import points
 from headstart.study import verdicts
 from headstart.study.cells_table import Cells, Curve, Curves, resampling, unfit
-from headstart.study.curves import FEW, UNDETERMINED, Best, Estimate, best_of, ranges
+from headstart.study.curves import FEW, Best, Estimate, best_of, ranges
 from headstart.study.derived_table import gains, lacks_steps
 from headstart.study.parameters import Statistics
+from headstart.study.saved_in_words import apart_by_medians, saved_in_words
 
 # In short, and as the meaning of one verdict.
 _WORDS = {
@@ -29,6 +32,7 @@ _MEANINGS = _WORDS | {
     verdicts.CANNOT_TELL: "these seeds cannot tell which is better",
 }
 
+_LEAVES_OUT = "the interval, not corrected, leaves 0 out all the same: the test decides"
 _RANGES = {
     "all": "with these labels",
     "few": f"with few labels (up to {FEW})",
@@ -41,68 +45,137 @@ def sentences(
     areas: Sequence[AreaRow],
     settings: Statistics,
     *,
+    controls: Sequence[AreaRow] = (),
     unsearched: Sequence[AreaRow] = (),
 ) -> list[str]:
-    """Returns what transfer is worth: all in short, then a text a setting.
+    """Returns what transfer is worth: all in short, then a text a setting, with a line a range.
 
     With few labels, with many, and the labels that are saved. Each range speaks of the
-    transferred arm with the largest mean gain there, and its interval knows that it was chosen.
+    transferred arm with the largest mean gain there, and its interval and its verdict know that it
+    was chosen; and of its untrained control, over which `controls` are the areas.
     `unsearched` are the same areas at the rates of no search: a verdict that is another there
     hangs on the rate, and says so. Empty where no arm is transferred; nothing in short where there
     is one setting.
     """
     rows = {(row.setting, row.arm, row.range): row for row in areas}
+    learned = {(row.setting, row.arm, row.range): row for row in controls}
     before = {(row.setting, row.arm, row.range): row.verdict for row in unsearched}
     texts: list[str] = []
-    judged: dict[str, list[str]] = {}
+    judged: dict[str, list[AreaRow]] = {}
     hanging = 0
     for setting, arms in curves.items():
-        transfers = {arm: own for arm, own in arms.items() if ARMS[arm].from_source}
+        transfers = {arm: own for arm, own in arms.items() if of_arm(arm).from_source}
         if not transfers:
             continue
-        base, parts = arms[BASELINE], []
-        names = list(ranges(base.labels))
-        for name in names if len(names) == 1 else names[1:]:
+        base, lines = arms[BASELINE], [f"{place(setting)}:"]
+        for name in spoken_of(base.labels):
             best = best_in(setting, name, transfers, base, settings)
-            row = rows[setting, list(transfers)[best.place], name]
-            judged.setdefault(name, []).append(row.verdict)
-            other = before.get((setting, row.arm, name), row.verdict)
-            hanging += other != row.verdict
             budgets = ranges(base.labels)[name]
-            pair = {BASELINE: base, row.arm: transfers[row.arm]}
+            alone = rows[setting, list(transfers)[best.place], name]
+            pair = {BASELINE: base, alone.arm: transfers[alone.arm]}
+            row = _as_best(alone, gains(pair[alone.arm], base, budgets), base, best, settings)
+            judged.setdefault(name, []).append(row)
+            other = before.get((setting, row.arm, name), alone.verdict)
+            other = row.verdict if other == alone.verdict else other
+            hanging += other != row.verdict
             if row.verdict == verdicts.INVALID:
                 failed = [arm for arm in pair if unfit(pair[arm].among(budgets), settings)]
-                parts.append(_unfit_in_words(row, failed, other))
+                lines.append(_unfit_in_words(row, failed, other))
                 continue
-            parts.append(_range_in_words(row, best, len(transfers), settings, other))
+            parts = [_range_in_words(row, best, settings, other, alone=alone.verdict)]
             parts += _failures_in_words({arm: pair[arm].among(budgets) for arm in pair})
-            if row.from_labels == base.labels[0]:
+            fewest, short = row.from_labels == base.labels[0], False
+            if fewest and (reason := unlearned(pair, settings)):
+                fewest = False
+                parts.append(f"{reason}, so that no labels saved are told.")
+            if fewest:
                 short = lacks_steps(curves, setting, row.from_labels, settings)
                 parts.append(
                     saved_in_words(
                         best.saved, row.from_labels, verdict=row.verdict, lacks_steps=short
                     )
                 )
-        texts.append(f"{place(setting)}: {' '.join(parts)}")
+                if not short and (factor := apart_by_medians(best.saved, base, pair[row.arm])):
+                    parts.append(
+                        f"By medians over seeds it is {factor} times as many: a few trainings "
+                        "carry the means."
+                    )
+            if over := learned.get((setting, row.arm, name)):
+                control = rows[setting, str(control_of(row.arm)), name]
+                only = best_in(setting, name, {control.arm: arms[control.arm]}, base, settings)
+                untold = short or unlearned({control.arm: arms[control.arm]}, settings)
+                saved = only.saved if fewest and not untold else None
+                parts.append(control_in_words(control, over, saved, settings))
+            others = [rows[setting, arm, name] for arm in transfers if arm != row.arm]
+            parts += _others_in_words(others)
+            lines.append(" ".join(parts))
+        texts.append("\n  ".join(lines))
     if len(texts) < 2:
         return texts
-    return [_in_short(judged, hanging if unsearched else None), *texts]
+    return [_in_short(judged, hanging if unsearched else None, settings), *texts]
 
 
-def _in_short(judged: Mapping[str, Sequence[str]], hanging: int | None) -> str:
+def spoken_of(labels: np.ndarray) -> list[str]:
+    """Returns the ranges of label budgets that the answer speaks of, the fewest labels first."""
+    names = list(ranges(labels))
+    return names if len(names) == 1 else names[1:]
+
+
+def _in_short(
+    judged: Mapping[str, Sequence[AreaRow]], hanging: int | None, settings: Statistics
+) -> str:
     """Returns how often the best transfer got which verdict, by range.
 
     And how many of the verdicts hang on the rate; None where no rate was searched.
     """
     parts = []
-    for name, own in judged.items():
-        counts = [f"{_WORDS[word]} in {own.count(word)}" for word in _WORDS if word in own]
-        counts[0] += f" of {len(own)} settings"
+    for name, rows in judged.items():
+        counts: list[str] = []
+        for word in _WORDS:
+            if own := [row for row in rows if row.verdict == word]:
+                among = "" if counts else f" of {len(rows)} settings"
+                small = sum(slight(row, settings) for row in own)
+                of_them = "" if small == len(own) else f"{small} of them "
+                aside = f" ({of_them}by {_less(settings)})" if small else ""
+                counts.append(f"{_WORDS[word]} in {len(own)}{among}{aside}")
         parts.append(f"{_RANGES[name]} {', '.join(counts)}")
     if hanging is not None:
         count = sum(map(len, judged.values()))
         parts.append(f"without a search for learning rates {hanging} of these {count} are others")
     return f"In short: {'; '.join(parts)}."
+
+
+def _as_best(
+    row: AreaRow, gain: np.ndarray, base: Curve, best: Best, settings: Statistics
+) -> AreaRow:
+    """Returns the row of the best of several arms with the verdict that its choice leaves it.
+
+    Which of two is better is corrected over all arms. That an arm is equivalent or no worse is
+    not, and the largest of several gains (as scores) is too large: its lower bound is asked for at
+    alpha shared among them, its upper one needs no more.
+    """
+    if best.among == 1 or row.verdict not in (verdicts.EQUIVALENT, verdicts.NO_WORSE):
+        return row
+    low, _ = base.sampling.bounds(gain, alpha=settings.alpha / best.among)
+    _, high = base.sampling.bounds(gain, alpha=settings.alpha)
+    word = verdicts.verdict(
+        row.gain, (low, high), row.p_adjusted, alpha=settings.alpha, margin=settings.margin
+    )
+    return dataclasses.replace(row, verdict=word)
+
+
+def unlearned(curves: Mapping[str, Curve], settings: Statistics) -> str:
+    """Returns which arms have not learned the task with their fewest labels; empty where all have.
+
+    A phrase, as of labels saved nothing can be told there.
+    """
+    first = {arm: own.rows[:1] for arm, own in curves.items()}
+    failed = [arm for arm, rows in first.items() if unfit(rows, settings)]
+    if not failed:
+        return ""
+    labels = next(iter(first.values()))[0].row.labels
+    have = "have" if len(failed) > 1 else "has"
+    return f"With {labels} labels {' and '.join(failed)} {have} not learned the task"
 
 
 def best_in(
@@ -118,10 +191,10 @@ def best_in(
     return best_of(
         np.array([gains(own, base, budgets) for own in transfers.values()]),
         base.labels,
-        base.accuracies,
+        base.scores,
         own=int(base.labels[first]),
-        accuracies=np.array([own.accuracies[first] for own in transfers.values()]),
-        resampling=resampling(settings, "best", *setting, name),
+        accuracies=np.array([own.scores[first] for own in transfers.values()]),
+        resampling=resampling(settings, "best", *setting, name, sampling=base.sampling),
     )
 
 
@@ -132,6 +205,16 @@ def place(setting: Setting) -> str:
     kind, _, amount = setting.training.partition("=")
     moved = f", images shifted by up to {setting.shift} pixels" if setting.shift else ""
     return f"{task} ({setting.network}, {amount} {kind}{moved})"
+
+
+def slight(row: AreaRow | RateRow, settings: Statistics) -> bool:
+    """Tells whether a difference that was found is smaller than the margin, all its interval."""
+    decided = row.verdict in (TRANSFER_BETTER, BASELINE_BETTER)
+    return decided and max(-row.gain_low, row.gain_high) < settings.margin
+
+
+def _less(settings: Statistics) -> str:
+    return f"less than {100 * settings.margin:g} points"
 
 
 def _span(row: AreaRow) -> str:
@@ -156,37 +239,41 @@ def _hangs(row: AreaRow, before: str) -> str:
 def _failures_in_words(cells: Mapping[str, Sequence[Cells]]) -> list[str]:
     """Returns how many trainings failed, a sentence; none where all arms failed alike.
 
-    A gain then is one in failures too, of the kind whose p-value is to be trusted least.
+    A gain then is one in failures too, of the kind whose p-value is to be trusted least. One that
+    is near chance, and answers more than one class, is none of them.
     """
     counts = {arm: int(sum(own.degenerate.sum() for own in rows)) for arm, rows in cells.items()}
     if len(set(counts.values())) == 1:
         return []
     trainings = sum(len(own.degenerate) for own in cells[BASELINE])
     told = " and ".join(f"{count} of {arm}" for arm, count in counts.items())
-    return [f"Of {trainings} trainings each {told} failed, and the gain counts that."]
+    counted = "failed: they answer one class for everything. All numbers here count them"
+    return [f"Of {trainings} trainings each {told} {counted}."]
 
 
-def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics, before: str) -> str:
+def _range_in_words(
+    row: AreaRow, best: Best, settings: Statistics, before: str, *, alone: str
+) -> str:
     margin = f"{100 * settings.margin:g}"
     meaning = _MEANINGS[row.verdict].format(margin=margin)
     decided = row.verdict in (TRANSFER_BETTER, BASELINE_BETTER)
-    if decided and max(-row.gain_low, row.gain_high) < settings.margin:
-        meaning += f", by less than {margin} points"
-    among = f", the best of {count}, chosen anew in every resample" if count > 1 else ""
+    if slight(row, settings):
+        meaning += f", by {_less(settings)}"
+    among = f", the best of {best.among}, chosen anew in every resample" if best.among > 1 else ""
     low, high = best.gain
-    sure = (
-        "one seed, no interval"
-        if math.isnan(low)
-        else f"{100 * settings.confidence:g} % interval {100 * low:+.2f} to {100 * high:+.2f}, "
-        f"corrected p {row.p_adjusted:.2g}"
-    )
+    sure = _sure(best.gain, row.p_adjusted, settings)
     asides = []
+    if row.verdict != alone:
+        asides.append(f"by itself {_WORDS[alone]}, and the best of several has to be so by more")
     if row.verdict == verdicts.CANNOT_TELL and not math.isnan(row.detectable_gain):
         asides.append(f"{100 * row.detectable_gain:.2f} points would show in 4 of 5 such studies")
     if decided and low <= 0 <= high:
-        asides.append("the interval holds 0 all the same: the test decides")
+        asides.append(
+            "the interval holds 0 all the same: the test finds that the two differ, which need "
+            "not be in their means"
+        )
     if not decided and (low > 0 or high < 0):
-        asides.append("the interval, not corrected, leaves 0 out all the same: the test decides")
+        asides.append(_LEAVES_OUT)
     # Of the two one-sided tests each interval would hold 1 - 2 alpha, and this one holds more.
     beyond = {
         verdicts.NO_WORSE: low <= -settings.margin,
@@ -195,62 +282,59 @@ def _range_in_words(row: AreaRow, best: Best, count: int, settings: Statistics, 
     if beyond.get(row.verdict, False):
         asides.append(f"the interval reaches {margin} points all the same: one-sided tests decide")
     aside = "".join(f"; {text}" for text in [*asides, _hangs(row, before)] if text)
-    gain = f"{100 * row.gain:+.2f} points of accuracy"
+    gain = f"{points(row.gain)} points of accuracy"
     return f"{_span(row)} {meaning}: {gain} ({sure}; {row.arm}{among}{aside})."
 
 
-def saved_in_words(saved: Estimate, own: int, *, verdict: str, lacks_steps: bool) -> str:
-    """Returns what an estimate of labels saved says of an arm that has `own` labels.
+def control_in_words(
+    control: AreaRow, over: AreaRow, saved: Estimate | None, settings: Statistics
+) -> str:
+    """Returns what an untrained network does in an arm's place, and so what was learned gives.
 
-    That labels are saved or cost is concluded where the arm's `verdict` is that it is better or
-    worse: the interval alone is not corrected for the other arms.
+    `control` is its row over the baseline, `over` the arm's row over it, `saved` what it saves.
     """
-    if lacks_steps:
-        return (
-            f"With {own} labels more training helps the baseline more than ten times the labels, "
-            "so that no labels saved are told."
+    who = f"An untrained network of the same shape ({control.arm})"
+    if over.verdict == verdicts.INVALID:
+        return f"{who} does not learn the task."
+    side = "above" if control.gain >= 0 else "below"
+    low, high = control.gain_low, control.gain_high
+    interval = "" if math.isnan(low) else f" ({points(low)} to {points(high)})"
+    parts = [f"{who} is {100 * abs(control.gain):.2f} points {side} the baseline{interval}."]
+    if saved:
+        parts.append(
+            saved_in_words(saved, control.from_labels, verdict=control.verdict, lacks_steps=False)
         )
-    if saved.kind == UNDETERMINED:
-        return "How many labels that saves cannot be told on this grid."
-    saves = saves_labels(saved)
-    if saves is False and saved.kind == "at most" and saved.value == 1:
-        return f"It saves no labels: with {own} the baseline is as good already."
-    if saves is None and saved.kind == "at most" and saved.value == 1 <= saved.high < math.inf:
-        return (
-            f"Whether it saves labels cannot be told: with {own} the baseline is as good already, "
-            f"and the interval allows for {saved.high:.2f} times as many."
-        )
-    opening = {
-        (True, TRANSFER_BETTER): "It saves labels: the",
-        (False, BASELINE_BETTER): "It costs labels: the",
-        (None, verdict): "Whether it saves labels cannot be told: the",
-    }.get((saves, verdict), "For the same accuracy the")
-    bound = "" if saved.kind == "estimate" else f"{saved.kind} "
-    interval = interval_in_words(saved)
+    margin = f"{100 * settings.margin:g}"
+    meaning = {
+        TRANSFER_BETTER: "what was learned gains",
+        BASELINE_BETTER: "what was learned loses",
+        verdicts.EQUIVALENT: f"what was learned makes no difference of {margin} points",
+        verdicts.NO_WORSE: f"what was learned loses less than {margin} points, if any",
+        verdicts.CANNOT_TELL: "whether what was learned gains cannot be told",
+    }[over.verdict]
+    sure = _sure((over.gain_low, over.gain_high), over.p_adjusted, settings)
+    if over.verdict == verdicts.CANNOT_TELL and (over.gain_low > 0 or over.gain_high < 0):
+        sure += f"; {_LEAVES_OUT}"
     return (
-        f"{opening} baseline needs {bound}{saved.value * own:.0f} labels in place of {own}, "
-        f"{bound}{saved.value:.2f} times as many{f' (interval {interval})' if interval else ''}."
+        f"{' '.join(parts)} Over the untrained network {meaning}: {points(over.gain)} points "
+        f"({sure})."
     )
 
 
-def saves_labels(saved: Estimate) -> bool | None:
-    """Tells whether an arm saves labels; None where its interval allows for both, or is none."""
-    if saved.low > 1:
-        return True
-    return False if saved.high < 1 else None
+def _others_in_words(others: Sequence[AreaRow]) -> list[str]:
+    """Returns what the other arms gain, a sentence; none where no network is from elsewhere.
 
-
-def interval_in_words(saved: Estimate) -> str:
-    """Returns the interval of a factor, an open end told by the other; empty where there is none.
-
-    Where all resamples end where the grid ends, the bound itself says so.
+    Who compares networks wants to know of each.
     """
-    if math.isnan(saved.low) or saved.low == math.inf or saved.high == 0:
-        return ""
-    if saved.low == 0:
-        return f"{saved.high:.2f} or less"
-    return (
-        f"{saved.low:.2f} or more"
-        if saved.high == math.inf
-        else f"{saved.low:.2f} to {saved.high:.2f}"
-    )
+    if not any(OF in row.arm for row in others):
+        return []
+    told = (f"{row.arm} {points(row.gain)} points ({_WORDS[row.verdict]})" for row in others)
+    return [f"The others: {', '.join(told)}."]
+
+
+def _sure(interval: tuple[float, float], p: float, settings: Statistics) -> str:
+    low, high = interval
+    if math.isnan(low):
+        return "one seed, no interval"
+    width = f"{100 * settings.confidence:g} % interval"
+    return f"{width} {points(low)} to {points(high)}, corrected p {p:.2g}"

@@ -24,7 +24,8 @@ from headstart.study.curves import mean_over_labels
 from headstart.study.parameters import Statistics
 from headstart.study.plan import Row
 from headstart.study.prepare import Cost
-from headstart.study.statistics import Resampling
+from headstart.study.sampling import ONE_SPLIT, Sampling
+from headstart.study.statistics import UNDEFINED, Resampling
 
 # No seed of the grid: bootstraps are keyed by what they are about.
 _BOOTSTRAP_SEED = 0
@@ -36,7 +37,8 @@ class Cells:
 
     `answers` are classes from 0, (seeds, test images), and `actual` what they should be,
     (test images,); `finite` is whether the training stayed among numbers, (seeds,). The source's
-    learning rate is NaN where there is no source.
+    learning rate is NaN where there is no source. Where `sampling` has several splits, the seeds
+    of each follow one another; their test images are others, of the same classes.
     """
 
     row: Row
@@ -47,6 +49,18 @@ class Cells:
     source_learning_rate: float
     rate_at_edge: bool
     cost: Cost
+    sampling: Sampling = ONE_SPLIT
+    source_rate_at_edge: bool = False
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds, each in every split."""
+        return len(self.answers) // self.sampling.splits
+
+    @functools.cached_property
+    def scores(self) -> np.ndarray:
+        """What means and their intervals are made of, as `Sampling` has it."""
+        return self.sampling.scores(self.right)
 
     @functools.cached_property
     def right(self) -> np.ndarray:
@@ -66,6 +80,15 @@ class Cells:
         members = np.eye(self.classes)[self.actual]
         shares: np.ndarray = self.right @ (members / members.sum(axis=0)) @ np.ones(self.classes)
         return shares / self.classes
+
+    @property
+    def balanced_scores(self) -> np.ndarray:
+        """The same as scores: each image weighs as its class is rare."""
+        if self.sampling.splits == 1:
+            return self.balanced_accuracies
+        weights = len(self.actual) / np.bincount(self.actual)[self.actual] / self.classes
+        weighted: np.ndarray = self.scores * weights
+        return weighted
 
     @property
     def classes(self) -> int:
@@ -94,6 +117,16 @@ class Curve:
     def accuracies(self) -> np.ndarray:
         """(b, seeds)."""
         return np.stack([cells.accuracies for cells in self.rows])
+
+    @functools.cached_property
+    def scores(self) -> np.ndarray:
+        """(b, ...), as `Sampling` has it."""
+        return np.stack([cells.scores for cells in self.rows])
+
+    @property
+    def sampling(self) -> Sampling:
+        """What the curve rests on."""
+        return self.rows[0].sampling
 
     def among(self, budgets: np.ndarray) -> tuple[Cells, ...]:
         """Returns the rows whose budgets are chosen, bool (b,)."""
@@ -138,19 +171,20 @@ def _cell_rows(cells: Sequence[Cells], *, chosen: int) -> list[CellRow]:
         rounded(
             CellRow(
                 **dataclasses.asdict(own.row),
-                seed=seed,
+                seed=place % own.seeds,
+                split=place // own.seeds,
                 chosen=chosen,
-                accuracy=float(own.accuracies[seed]),
-                right=int(own.right[seed].sum()),
+                accuracy=float(own.accuracies[place]),
+                right=int(own.right[place].sum()),
                 test_images=own.right.shape[1],
-                degenerate=int(own.degenerate[seed]),
-                diverged=int(not own.finite[seed]),
+                degenerate=int(own.degenerate[place]),
+                diverged=int(not own.finite[place]),
                 learning_rate=own.learning_rate,
                 source_learning_rate=own.source_learning_rate,
             )
         )
         for own in cells
-        for seed in range(len(own.right))
+        for place in range(len(own.right))
     ]
 
 
@@ -170,9 +204,10 @@ def summary_rows(curves: Curves, settings: Statistics) -> list[SummaryRow]:
         compared = [pair for pair in pairs if pair[0].row.arm != BASELINE]
         judgements = iter(
             judged(
-                [own.accuracies - base.accuracies for own, base in compared],
+                [own.scores - base.scores for own, base in compared],
                 [unfit((own,), settings) or unfit((base,), settings) for own, base in compared],
                 settings,
+                arms[BASELINE].sampling,
             )
         )
         rows += [
@@ -183,30 +218,45 @@ def summary_rows(curves: Curves, settings: Statistics) -> list[SummaryRow]:
 
 
 def judged(
-    gains: Sequence[np.ndarray], invalid: Sequence[bool], settings: Statistics
+    gains: Sequence[np.ndarray],
+    invalid: Sequence[bool],
+    settings: Statistics,
+    sampling: Sampling,
 ) -> list[Judgement]:
-    """Returns what one family of gains (seeds,) says, each with whether it cannot be judged."""
-    adjusted = verdicts.max_t(np.array(gains)) if gains else np.empty(0)
+    """Returns what one family of gains says, each with whether it cannot be judged.
+
+    Gains are differences of scores.
+    """
+    adjusted = sampling.p_adjusted(gains)
     made = []
     for own, p_adjusted, refused in zip(gains, adjusted, invalid, strict=True):
-        low, high = statistics.t_interval(own, confidence=settings.confidence)
-        std = float(own.std(ddof=1)) if len(own) > 1 else math.nan
-        word = verdicts.verdict(own, p_adjusted, alpha=settings.alpha, margin=settings.margin)
+        low, high = sampling.interval(own, confidence=settings.confidence)
+        word = verdicts.verdict(
+            float(own.mean()),
+            sampling.bounds(own, alpha=settings.alpha),
+            p_adjusted,
+            alpha=settings.alpha,
+            margin=settings.margin,
+        )
         made.append(
             Judgement(
                 gain=float(own.mean()),
-                gain_std=std,
-                gain_low=float(low),
-                gain_high=float(high),
-                p=statistics.one_sample_p(own),
+                gain_std=_std(sampling.by_training(own)),
+                gain_low=low,
+                gain_high=high,
+                p=sampling.p(own),
                 p_adjusted=float(p_adjusted),
                 verdict=verdicts.INVALID if refused else word,
-                detectable_gain=verdicts.detectable_gain(
-                    std, len(own), alpha=settings.alpha, comparisons=len(gains)
+                detectable_gain=sampling.detectable(
+                    own, alpha=settings.alpha, comparisons=len(gains)
                 ),
             )
         )
     return made
+
+
+def _std(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
 def unfit(rows: Sequence[Cells], settings: Statistics) -> bool:
@@ -221,35 +271,44 @@ def untrained(rows: Sequence[Cells], settings: Statistics) -> bool:
     Over several budgets by its mean balanced accuracy over the logarithm of the labels.
     """
     labels = np.array([cells.row.labels for cells in rows])
-    balanced = np.array([cells.balanced_accuracies for cells in rows])
-    return verdicts.untrained(
-        mean_over_labels(labels, balanced), classes=rows[0].classes, alpha=settings.alpha
-    )
+    balanced = np.array([cells.balanced_scores for cells in rows])
+    above = mean_over_labels(labels, balanced) - 1 / rows[0].classes
+    p = rows[0].sampling.p(above, alternative="greater")
+    return verdicts.untrained(p, alpha=settings.alpha)
 
 
 def _summary(
     own: Cells, base: Cells, settings: Statistics, judgement: Judgement | None
 ) -> SummaryRow:
     row, accuracies, confidence = own.row, own.accuracies, settings.confidence
-    low, high = statistics.t_interval(accuracies, confidence=confidence)
-    median, middle = (
-        statistics.bootstrap(accuracies, of, resampling(settings, "bootstrap", row.name, name))
-        for name, of in (
-            ("median", functools.partial(np.median, axis=1)),
-            ("iqm", statistics.interquartile_mean),
+    low, high = own.sampling.interval(own.scores, confidence=confidence)
+    if own.sampling.splits == 1:
+        median, middle = (
+            statistics.bootstrap(accuracies, of, resampling(settings, "bootstrap", row.name, name))
+            for name, of in (
+                ("median", functools.partial(np.median, axis=1)),
+                ("iqm", statistics.interquartile_mean),
+            )
         )
-    )
-    both, gain_both = (
-        statistics.two_way_interval(right, confidence=confidence)
-        for right in (own.right, own.right.astype(np.int8) - base.right)
-    )
+        both, gain_both = (
+            tuple(map(float, statistics.two_way_interval(right, confidence=confidence)))
+            for right in (own.right, own.right.astype(np.int8) - base.right)
+        )
+    else:
+        # Of no mean the components are known; of means their intervals know images already.
+        median = middle = UNDEFINED
+        both, gain_both = (
+            own.sampling.interval(scores, confidence=confidence)
+            for scores in (own.scores, own.scores - base.scores)
+        )
     return SummaryRow(
         **dataclasses.asdict(row),
-        seeds=len(accuracies),
+        seeds=own.seeds,
+        splits=own.sampling.splits,
         mean=float(accuracies.mean()),
-        std=float(accuracies.std(ddof=1)) if len(accuracies) > 1 else math.nan,
-        low=float(low),
-        high=float(high),
+        std=_std(accuracies),
+        low=low,
+        high=high,
         wins=statistics.wins(accuracies, base.accuracies),
         balanced_accuracy=float(own.balanced_accuracies.mean()),
         untrained=int(untrained((own,), settings)),
@@ -260,20 +319,24 @@ def _summary(
         iqm=float(statistics.interquartile_mean(accuracies)),
         iqm_low=middle[0],
         iqm_high=middle[1],
-        two_way_low=float(both[0]),
-        two_way_high=float(both[1]),
-        gain_two_way_low=float(gain_both[0]),
-        gain_two_way_high=float(gain_both[1]),
+        two_way_low=both[0],
+        two_way_high=both[1],
+        gain_two_way_low=gain_both[0],
+        gain_two_way_high=gain_both[1],
         **vars(judgement or ITSELF),
         diverged=int((~own.finite).sum()),
         learning_rate=own.learning_rate,
         source_learning_rate=own.source_learning_rate,
         rate_at_edge=int(own.rate_at_edge),
+        source_rate_at_edge=int(own.source_rate_at_edge),
         **dataclasses.asdict(own.cost),
     )
 
 
-def resampling(settings: Statistics, *about: str | int) -> Resampling:
-    """Returns the resampling that is keyed by what it is about."""
+def resampling(
+    settings: Statistics, *about: str | int, sampling: Sampling = ONE_SPLIT
+) -> Resampling:
+    """Returns the resampling of scores that is keyed by what it is about."""
     generator = seeds.generator(_BOOTSTRAP_SEED, *about)
-    return Resampling(settings.confidence, settings.bootstrap_samples, generator)
+    drawn = Resampling(settings.confidence, settings.bootstrap_samples, generator)
+    return sampling.resampling(drawn)

@@ -1,7 +1,8 @@
 """What curves of accuracy by label budget say: gains over ranges, labels needed and saved.
 
 Pure functions over plain arrays: budgets (b,), ascending, and accuracies (b, seeds), of both arms
-with the same seeds in the same places.
+with the same seeds in the same places. What crosses splits with seeds has scores (b, splits, seeds,
+images) in place of accuracies, and a resampling that takes them.
 """
 
 import math
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.study.statistics import SAME, UNDEFINED, Interval, Resampling, t_interval
+from headstart.study.statistics import SAME, UNDEFINED, Interval, Resampling
 
 FEW = 100
 """The labels up to which a budget is one of few, fixed before anything was seen."""
@@ -34,11 +35,16 @@ class Estimate:
     cubic: float = math.nan
 
 
+NOTHING = Estimate(math.nan, *UNDEFINED, UNDETERMINED)
+"""Where nothing can be told."""
+
+
 @dataclass(frozen=True)
 class Best:
-    """The best of several arms, and what it gains and saves where the best is chosen anew."""
+    """The best `among` several arms, and what it gains and saves where it is chosen anew."""
 
     place: int
+    among: int
     share: float
     gain: Interval
     saved: Estimate
@@ -68,9 +74,11 @@ def mean_over_labels(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def accuracies_at(labels: np.ndarray, curve: np.ndarray, at: float) -> np.ndarray:
-    """Returns accuracies (seeds,) with `at` labels, straight over the logarithm of the labels."""
+    """Returns accuracies (...) with `at` labels of curves (b, ...), straight over the logarithm."""
     logs = np.log(labels)
-    return np.array([np.interp(math.log(at), logs, own) for own in curve.T])
+    flat = curve.reshape(len(labels), -1)
+    between = np.array([np.interp(math.log(at), logs, own) for own in flat.T])
+    return between.reshape(curve.shape[1:])
 
 
 def labels_needed(labels: np.ndarray, accuracies: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -111,12 +119,12 @@ def needed(
     labels: np.ndarray, curve: np.ndarray, *, target: float, resampling: Resampling
 ) -> Estimate:
     """Returns how many labels an arm needs for a mean accuracy of `target`."""
-    mean = curve.mean(axis=1)
+    mean = resampling.mean(curve)
     value = float(labels_needed(labels, mean, np.asarray(target)))
-    weights = resampling.shares(curve.shape[1])
-    resampled = labels_needed(labels, weights @ curve.T, np.full(len(weights), target))
+    (means,) = resampling.means(curve)
+    resampled = labels_needed(labels, means, np.full(len(means), target))
     cubic = _cubic_needed(labels, mean, target)
-    return _bounded(value, resampling.interval(resampled, count=curve.shape[1]), cubic, ends=labels)
+    return _bounded(value, resampling.of_means(resampled, curve), cubic, ends=labels)
 
 
 def labels_saved(
@@ -133,27 +141,26 @@ def labels_saved(
     as good, `at most` where it is with the smallest budget already, `undetermined` where the
     seeds allow for both. `accuracies` (seeds,) are the arm's, `labels` the baseline's budgets.
     """
-    weights = resampling.shares(len(accuracies))
-    return _saved(
-        labels, baseline, own, accuracies, weights @ accuracies, weights, resampling=resampling
-    )
+    means, targets = resampling.means(baseline, accuracies)
+    mean, target = resampling.mean(baseline), float(resampling.mean(accuracies))
+    resampled = labels_needed(labels, means, targets) / own
+    return _saved(labels, mean, own, target, resampling.of_means(resampled, accuracies))
+
+
+def saved_by_medians(
+    labels: np.ndarray, baseline: np.ndarray, own: int, accuracies: np.ndarray
+) -> Estimate:
+    """Returns the same by medians over seeds, (b, seeds) and (seeds,), without an interval."""
+    medians, target = np.median(baseline, axis=1), float(np.median(accuracies))
+    return _saved(labels, medians, own, target, UNDEFINED)
 
 
 def _saved(
-    labels: np.ndarray,
-    baseline: np.ndarray,
-    own: float,
-    accuracies: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    *,
-    resampling: Resampling,
+    labels: np.ndarray, baseline: np.ndarray, own: float, target: float, interval: Interval
 ) -> Estimate:
-    mean, target = baseline.mean(axis=1), accuracies.mean()
-    value = float(labels_needed(labels, mean, target)) / own
-    resampled = labels_needed(labels, weights @ baseline.T, targets) / own
-    cubic = _cubic_needed(labels, mean, float(target)) / own
-    interval = resampling.interval(resampled, count=len(accuracies))
+    """Returns the estimate from the baseline's mean curve (b,) and its interval."""
+    value = float(labels_needed(labels, baseline, np.asarray(target))) / own
+    cubic = _cubic_needed(labels, baseline, target) / own
     return _bounded(value, interval, cubic, ends=labels / own)
 
 
@@ -170,21 +177,25 @@ def best_of(
 
     `gains` are (arms, seeds), `accuracies` (arms, seeds) those with `own` labels. In every
     resample of the seeds the best arm is chosen anew: what it gains and saves there is what the
-    intervals hold; that of the gain holds Student's interval of the best arm too. `share` is how
-    often it is the arm that is best here.
+    intervals hold. That alone does not take back that the largest of several means is too large,
+    so that the interval of the gain reaches down to the lower end that Student's interval of this
+    arm has with the error shared among the arms (Bonferroni), and up to its plain upper end.
+    `share` is how often it is the arm that is best here.
     """
-    weights = resampling.shares(gains.shape[1])
-    means = weights @ gains.T
-    chosen, place = means.argmax(axis=1), int(gains.mean(axis=1).argmax())
-    rows = np.arange(len(weights))
-    targets = (weights @ accuracies.T)[rows, chosen]
+    means, every, baselines = resampling.means(gains, accuracies, baseline)
+    chosen, place = means.argmax(axis=1), int(resampling.mean(gains).argmax())
+    rows = np.arange(len(means))
+    resampled = labels_needed(labels, baselines, every[rows, chosen]) / own
+    target = float(resampling.mean(accuracies[place]))
     saved = _saved(
-        labels, baseline, own, accuracies[place], targets, weights, resampling=resampling
+        labels, resampling.mean(baseline), own, target, resampling.of_means(resampled, baseline)
     )
-    low, high = resampling.interval(means[rows, chosen], count=gains.shape[1])
-    own_low, own_high = t_interval(gains[place], confidence=resampling.confidence)
-    gain = min(low, float(own_low)), max(high, float(own_high))
-    return Best(place, float((chosen == place).mean()), gain, saved)
+    low, high = resampling.of_means(means[rows, chosen], gains)
+    shared = 1 - (1 - resampling.confidence) / len(gains)
+    own_low, _ = resampling.student(gains[place], confidence=shared)
+    _, own_high = resampling.student(gains[place])
+    gain = min(low, own_low), max(high, own_high)
+    return Best(place, len(gains), float((chosen == place).mean()), gain, saved)
 
 
 def crossover(
@@ -204,11 +215,11 @@ def crossover(
         return np.where(ahead.any(axis=-1), np.where(ahead[..., -1], np.inf, passed), 0.0)
 
     if len(labels) < 2:
-        return Estimate(math.nan, *UNDEFINED, UNDETERMINED)
+        return NOTHING
     gains = arm - baseline
-    value = float(overtaken(gains.mean(axis=1)))
-    resampled = overtaken(resampling.shares(gains.shape[1]) @ gains.T)
-    interval = resampling.interval(resampled, count=gains.shape[1])
+    value = float(overtaken(resampling.mean(gains)))
+    resampled = overtaken(*resampling.means(gains))
+    interval = resampling.of_means(resampled, gains)
     if value == 0:
         return Estimate(math.nan, *interval, UNDETERMINED)
     return _bounded(value, interval, math.nan, ends=labels)

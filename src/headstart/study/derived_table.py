@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.params.strategies import BASELINE
+from headstart.params.strategies import BASELINE, control_of
 from headstart.reporting.study_tables import (
     AreaRow,
     DerivedRow,
@@ -19,6 +19,7 @@ from headstart.reporting.study_tables import (
 from headstart.study import statistics
 from headstart.study.cells_table import Cells, Curve, Curves, judged, resampling, unfit
 from headstart.study.curves import (
+    NOTHING,
     accuracies_at,
     crossover,
     labels_saved,
@@ -39,25 +40,50 @@ def area_rows(curves: Curves, settings: Statistics, *, chosen: int = 1) -> list[
     The family of the corrected p-values: all arms and ranges of one task, shift, network and
     training budget.
     """
+    compared = {
+        setting: {arm: BASELINE for arm in arms if arm != BASELINE}
+        for setting, arms in curves.items()
+    }
+    return _area_rows(curves, compared, settings, chosen=chosen)
+
+
+def control_rows(curves: Curves, settings: Statistics) -> list[AreaRow]:
+    """Returns the same rows of arms over their untrained controls, where both are there.
+
+    The gain is what was learned gives. The family: all such arms and ranges of one setting.
+    """
+    controls = {
+        setting: {arm: control for arm in arms if (control := control_of(arm)) and control in arms}
+        for setting, arms in curves.items()
+    }
+    return _area_rows(curves, controls, settings, chosen=1)
+
+
+def _area_rows(
+    curves: Curves,
+    compared: Mapping[Setting, Mapping[str, str]],
+    settings: Statistics,
+    *,
+    chosen: int,
+) -> list[AreaRow]:
+    """Returns the rows of every arm that is compared, with the arm whose gain it is over."""
     rows = []
-    for setting, arms in curves.items():
+    for setting, pairs in compared.items():
+        arms = curves[setting]
         base = arms[BASELINE]
-        family = [
-            (arm, name, budgets)
-            for arm in arms
-            if arm != BASELINE
-            for name, budgets in ranges(base.labels).items()
-        ]
+        labels = base.labels
+        family = [(arm, name, budgets) for arm in pairs for name, budgets in ranges(labels).items()]
         judgements = judged(
-            [gains(arms[arm], base, budgets) for arm, _, budgets in family],
+            [gains(arms[arm], arms[pairs[arm]], budgets) for arm, _, budgets in family],
             [
-                unfit(arms[arm].among(budgets), settings) or unfit(base.among(budgets), settings)
+                any(unfit(arms[own].among(budgets), settings) for own in (arm, pairs[arm]))
                 for arm, _, budgets in family
             ],
             settings,
+            base.sampling,
         )
         for (arm, name, budgets), judgement in zip(family, judgements, strict=True):
-            within = base.labels[budgets]
+            within = labels[budgets]
             rows.append(
                 rounded(
                     AreaRow(
@@ -67,7 +93,8 @@ def area_rows(curves: Curves, settings: Statistics, *, chosen: int = 1) -> list[
                         chosen=chosen,
                         from_labels=int(within[0]),
                         to_labels=int(within[-1]),
-                        seeds=base.accuracies.shape[1],
+                        seeds=base.rows[0].seeds,
+                        splits=base.sampling.splits,
                         **vars(judgement),
                     )
                 )
@@ -76,8 +103,8 @@ def area_rows(curves: Curves, settings: Statistics, *, chosen: int = 1) -> list[
 
 
 def gains(own: Curve, base: Curve, budgets: np.ndarray) -> np.ndarray:
-    """Returns an arm's mean gain over the logarithm of these labels, by seed, (seeds,)."""
-    return mean_over_labels(own.labels[budgets], (own.accuracies - base.accuracies)[budgets])
+    """Returns an arm's mean gain over another's, over the logarithm of these labels, as scores."""
+    return mean_over_labels(own.labels[budgets], (own.scores - base.scores)[budgets])
 
 
 def verdict_rows(summary: Sequence[SummaryRow]) -> list[VerdictRow]:
@@ -116,27 +143,40 @@ def derived_rows(curves: Curves, settings: Statistics) -> list[DerivedRow]:
 def _derived(
     curves: Curves, setting: Setting, arms: Mapping[str, Curve], settings: Statistics
 ) -> Iterator[DerivedRow]:
-    base = arms[BASELINE].accuracies
+    base, sampling = arms[BASELINE].scores, arms[BASELINE].sampling
     for arm, curve in arms.items():
-        labels, accuracies = curve.labels, curve.accuracies
-        about = settings, "derived", *setting, arm
+        labels, accuracies = curve.labels, curve.scores
+
+        def drawn(*about: str | int, arm: str = arm) -> statistics.Resampling:
+            return resampling(settings, "derived", *setting, arm, *about, sampling=sampling)
+
         estimates = {
             ("labels_needed", str(target)): needed(
                 labels,
                 accuracies,
                 target=target,
-                resampling=resampling(*about, "needed", str(target)),
+                resampling=drawn("needed", str(target)),
             )
             for target in settings.target_accuracies
         }
         if arm != BASELINE:
-            for budget, own in zip(labels.tolist(), accuracies, strict=True):
-                drawn = resampling(*about, "saved", budget)
-                estimates["labels_saved", str(budget)] = labels_saved(
-                    labels, base, own=budget, accuracies=own, resampling=drawn
+            for own, of_base in zip(curve.rows, arms[BASELINE].rows, strict=True):
+                budget = own.row.labels
+                # What has not learned the task is not held against anything.
+                estimates["labels_saved", str(budget)] = (
+                    NOTHING
+                    if unfit((own,), settings) or unfit((of_base,), settings)
+                    else labels_saved(
+                        labels,
+                        base,
+                        own=budget,
+                        accuracies=own.scores,
+                        resampling=drawn("saved", budget),
+                    )
                 )
-            drawn = resampling(*about, "crossover")
-            estimates["crossover", ""] = crossover(labels, accuracies, base, resampling=drawn)
+            estimates["crossover", ""] = crossover(
+                labels, accuracies, base, resampling=drawn("crossover")
+            )
         for (quantity, of), estimate in estimates.items():
             saved = quantity == "labels_saved"
             yield DerivedRow(
@@ -179,17 +219,18 @@ def lacks_steps(curves: Curves, setting: Setting, labels: int, settings: Statist
     if not more or _MORE_LABELS * labels > base.labels[-1]:
         return False
     larger = min(more, key=lambda other: other.cost.updates)
-    longer = larger.accuracies - own.accuracies
-    richer = accuracies_at(base.labels, base.accuracies, _MORE_LABELS * labels) - own.accuracies
-    low, _ = statistics.t_interval(longer, confidence=settings.confidence)
-    _, high = statistics.t_interval(richer, confidence=settings.confidence)
-    return bool(low > high)
+    longer = larger.scores - own.scores
+    richer = accuracies_at(base.labels, base.scores, _MORE_LABELS * labels) - own.scores
+    low, _ = base.sampling.interval(longer, confidence=settings.confidence)
+    _, high = base.sampling.interval(richer, confidence=settings.confidence)
+    return low > high
 
 
 def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:
     """Returns how often t intervals of resampled real seeds hold the real mean, over all rows.
 
-    Of accuracies and of paired gains; None where there is one seed only.
+    Of accuracies and of paired gains; None where there is one seed only, or several splits, which
+    are too few to stand for a population.
     """
     shares: dict[str, list[float]] = {"mean": [], "gain": []}
     for arms in curves.values():
@@ -199,7 +240,7 @@ def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:
                 if arm != BASELINE:
                     values["gain"] = own.accuracies - base.accuracies, "gain coverage"
                 for kind, (sample, name) in values.items():
-                    if len(sample) > 1:
+                    if len(sample) > 1 and own.sampling.splits == 1:
                         drawn = resampling(settings, "bootstrap", own.row.name, name)
                         drawn = dataclasses.replace(drawn, samples=_COVERAGE_SAMPLES)
                         shares[kind].append(statistics.resampled_coverage(sample, drawn))
@@ -207,27 +248,60 @@ def coverage(curves: Curves, settings: Statistics) -> dict[str, float | None]:
 
 
 def record(
-    summary: Sequence[SummaryRow], areas: Sequence[AreaRow], derived: Sequence[DerivedRow]
+    summary: Sequence[SummaryRow],
+    areas: Sequence[AreaRow],
+    controls: Sequence[AreaRow],
+    derived: Sequence[DerivedRow],
 ) -> dict[str, Any]:
     """Returns what `dvc metrics` shows: areas and crossovers by setting and arm, and counts."""
     tree: dict[str, Any] = {}
 
     def place(row: AreaRow | DerivedRow) -> dict[str, Any]:
-        shift = f"shift {row.shift}" if row.shift else "no shift"
         at = tree
-        for key in (row.task, shift, row.network, row.training, row.arm):
+        for key in (*_keys(row.setting), row.arm):
             at = at.setdefault(key, {})
         return at
 
     for area in areas:
         place(area)[area.range] = {"gain": area.gain, "verdict": area.verdict}
+    for area in controls:
+        place(area)[area.range]["over_control"] = _finite(area)
     for row in derived:
         if row.quantity == "crossover":
             place(row)[row.quantity] = None if math.isnan(row.value) else row.value
     return {
-        "cells": sum(row.seeds for row in summary),
+        "cells": sum(row.seeds * row.splits for row in summary),
         "seeds": summary[0].seeds,
+        **({"splits": summary[0].splits} if summary[0].splits > 1 else {}),
         "degenerate": sum(row.degenerate for row in summary),
         "diverged": sum(row.diverged for row in summary),
         "results": tree,
     }
+
+
+def over_controls(record: Mapping[str, Any], setting: Setting) -> dict[str, dict[str, Any]]:
+    """Returns what `record` has of arms over their controls, by arm and range."""
+    at = record["results"]
+    for key in _keys(setting):
+        at = at.get(key, {})
+    kept = {
+        arm: {
+            name: own["over_control"]
+            for name, own in ranges_.items()
+            if isinstance(own, dict) and "over_control" in own
+        }
+        for arm, ranges_ in at.items()
+    }
+    return {arm: own for arm, own in kept.items() if own}
+
+
+def _keys(setting: Setting) -> tuple[str, ...]:
+    shift = f"shift {setting.shift}" if setting.shift else "no shift"
+    return setting.task, shift, setting.network, setting.training
+
+
+def _finite(area: AreaRow) -> dict[str, Any]:
+    """Returns a gain, its interval and verdict as JSON has them."""
+    kept = {"gain": area.gain, "low": area.gain_low, "high": area.gain_high, "p": area.p_adjusted}
+    numbers = {name: None if math.isnan(value) else value for name, value in kept.items()}
+    return {**numbers, "verdict": area.verdict}

@@ -1,5 +1,6 @@
 """What a study will take, counted before anything trains."""
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from headstart.core.parts import Drawn, Part
 from headstart.data.raw_data import Raw
-from headstart.study import plan, prepare, stopwatch
+from headstart.study import plan, sources, stopwatch
 from headstart.study.prepare import Prepared
 from headstart.study.stopwatch import Kind, Speed
 
@@ -35,42 +36,55 @@ def data(
     return Raw(classes, aliases, parts)
 
 
-def works(prepared: Prepared) -> Iterator[tuple[str, plan.Work]]:
+def works(prepared: Prepared) -> Iterator[tuple[str, plan.Work, int]]:
     """Yields all that a study trains from nothing, each with the arm it is for or SOURCE.
+
+    And in how many splits: a search has one.
 
     Rows at the rates that a search will choose are taken as if they were others than those of no
     search, which most are.
     """
     grid = prepared.grid
-    sources: dict[plan.SourceGroup, None] = {}
+    trained: set[object] = set()
+    started: dict[plan.SourceGroup, None] = {}
     for row in prepared.groups:
+        if _trained(row) in trained:
+            continue
+        trained.add(_trained(row))
         if row.strategy.from_source:
-            sources.setdefault(row.source)
-        yield row.row.arm, row
+            started.setdefault(row.source)
+        yield row.row.arm, row, grid.splits
         if grid.searched:
-            yield row.row.arm, row
+            yield row.row.arm, row, grid.splits
             for group in plan.search(row, grid):
-                yield row.row.arm, group
-    for source in sources:
-        yield SOURCE, source
+                yield row.row.arm, group, 1
+    for source in started:
+        yield SOURCE, source, grid.splits
         if grid.searched:
             for searched in plan.source_search(source, grid):
-                yield SOURCE, searched
+                yield SOURCE, searched, 1
 
 
-def effort(prepared: Prepared, work: plan.Work) -> float:
-    """Returns how long the networks of a group take, in operations, overheads counted."""
-    own = (
-        prepared.work(work, in_span=True)
-        if isinstance(work, plan.Group)
-        else prepared.source_work(work)
-    )
-    return len(work.seeds) * prepare.effort(own)
+def _trained(row: plan.Group) -> object:
+    """Returns what rows that train once have in common: those of one network from elsewhere.
+
+    Whatever stands beside it as baseline, and whatever it is called.
+    """
+    if not isinstance(row, sources.FromElsewhere):
+        return row
+    origin = row.origin.model_copy(update={"name": None, "sha256": None})
+    return origin, row.question, row.strategy.name, row.row.labels, row.budget
 
 
 def seconds(prepared: Prepared) -> float:
     """Returns about how long a study takes on two cores; a measurement tells it better."""
-    return sum(effort(prepared, work) for _, work in works(prepared)) / _OPERATIONS_A_SECOND
+    asked = [(work, splits) for _, work, splits in works(prepared)]
+    passed = sum(
+        prepared.grid.splits * images * sources.counted(group).forward
+        for group, images in prepared.passes(work for work, _ in asked)
+    )
+    trained = sum(splits * prepared.effort(work) for work, splits in asked)
+    return (trained + passed) / _OPERATIONS_A_SECOND
 
 
 def by_arm(prepared: Prepared, speeds: Mapping[Kind, Speed]) -> dict[str, float]:
@@ -79,13 +93,24 @@ def by_arm(prepared: Prepared, speeds: Mapping[Kind, Speed]) -> dict[str, float]
     `speeds` were measured on this grid or on one with the same tasks, networks and labels.
     """
     grid = prepared.grid
-    spent: dict[str, float] = defaultdict(float)
+    # An arm that trains nothing of its own is told too.
+    spent = defaultdict(float, {group.row.arm: 0.0 for group in prepared.groups})
     done: set[object] = set()
-    for arm, work in works(prepared):
+    for group, images in prepared.passes(work for _, work, _ in works(prepared)):
+        # One batch after another, as many at a time as there are threads.
+        speed, arm = speeds[stopwatch.kinds(group)[0]], group.row.arm
+        spent[arm] += grid.splits * images * speed.features
+        adopted = group.question, group.origin, group.untrained
+        if adopted not in done:
+            drawn = grid.seeds * speed.drawn if group.untrained else 0.0
+            spent[arm] += grid.splits * (speed.begun + drawn)
+        done.add(adopted)
+    for arm, work, splits in works(prepared):
+        networks = splits * len(work.seeds)
         if isinstance(work, plan.SourceGroup):
             updates = prepared.source_work(work).updates
             speed = _of_source(work, speeds)
-            spent[arm] += len(work.seeds) * (updates * speed.step + speed.network)
+            spent[arm] += networks * (updates * speed.step + speed.network)
             continue
         phases = plan.phases(
             work.strategy,
@@ -94,19 +119,34 @@ def by_arm(prepared: Prepared, speeds: Mapping[Kind, Speed]) -> dict[str, float]
             batch_size=grid.batch_size,
             frozen_fraction=grid.frozen_fraction,
         )
-        for kind, phase in zip(stopwatch.kinds(work), phases, strict=True):
+        kinds = stopwatch.kinds(work)
+        if isinstance(work, sources.ByFit):
+            answers = prepared.answered(work) * speeds[kinds[-1]].features
+            spent[arm] += networks * answers
+        for kind, phase in zip(kinds, phases, strict=True):
             speed = speeds[kind]
-            spent[arm] += len(work.seeds) * (phase.amount * speed.step + speed.network)
-            width = min(grid.batch_size, work.training_labels)
-            graph = kind.question, kind.network, kind.layers, width
+            spent[arm] += networks * (phase.amount * speed.step + speed.network)
+            # One graph is for batches of all sizes where networks train by fit.
+            width = 0 if kind.by_fit else min(grid.batch_size, work.training_labels)
+            graph = dataclasses.replace(kind, labels=width)
             if graph not in done:
                 spent[arm] += speed.first
+                done.add(graph)
             # Once for each arm, seed and source, whatever the labels.
+            if kind.origin is not None:
+                continue
             passed = arm, work.seeds, work.source_learning_rate, kind.question, kind.network
             if passed not in done:
-                spent[arm] += len(work.seeds) * speed.features
-            done |= {graph, passed}
+                spent[arm] += networks * speed.features
+            done.add(passed)
     return dict(spent)
+
+
+def features_bytes(prepared: Prepared, speeds: Mapping[Kind, Speed]) -> int:
+    """Returns what features of networks from elsewhere take on disk, where none are there yet."""
+    asked = prepared.passes(work for _, work, _ in works(prepared))
+    each = (images * speeds[stopwatch.kinds(group)[0]].kept for group, images in asked)
+    return prepared.grid.splits * sum(each)
 
 
 def _of_source(group: plan.SourceGroup, speeds: Mapping[Kind, Speed]) -> Speed:
@@ -115,5 +155,6 @@ def _of_source(group: plan.SourceGroup, speeds: Mapping[Kind, Speed]) -> Speed:
         kind
         for kind in speeds
         if (kind.question, kind.network, kind.layers) == (group.question, group.network, None)
+        and kind.origin is None
     ]
     return speeds[max(same, key=lambda kind: kind.labels)]

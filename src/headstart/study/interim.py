@@ -43,14 +43,22 @@ class Progress:
     told: float = 0.0
     """When, in seconds since 1970."""
     rows: dict[str, InterimRow] = field(default_factory=dict)
+    _accuracies: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
 
-    def add(self, row: plan.Row, accuracies: np.ndarray) -> None:
-        """Takes the accuracies (seeds,) of those seeds of a row that are there."""
+    def add(self, row: plan.Row, accuracies: np.ndarray, *, split: int = 0) -> None:
+        """Takes the accuracies (seeds,) of those seeds of a row in a split that are there.
+
+        Of several splits no interval is told before all are there.
+        """
+        by_split = self._accuracies.setdefault(row.name, {})
+        by_split[split] = accuracies
+        accuracies = np.concatenate(list(by_split.values()))
         mean, bounds = math.nan, (math.nan, math.nan)
         if len(accuracies):
             mean = float(accuracies.mean())
-            low, high = statistics.t_interval(accuracies, confidence=self.confidence)
-            bounds = float(low), float(high)
+            if self.grid.splits == 1:
+                low, high = statistics.t_interval(accuracies, confidence=self.confidence)
+                bounds = float(low), float(high)
         self.rows[row.name] = InterimRow(
             **asdict(row), seeds=len(accuracies), mean=mean, low=bounds[0], high=bounds[1]
         )
@@ -59,9 +67,9 @@ class Progress:
         """Keeps what is there by now."""
         self.told, self.seconds_left = time.time(), seconds_left
         study_tables.write(self.folder / "rows.csv", InterimRow, list(self.rows.values()))
-        record = asdict(self) | {"grid": _plain(self.grid)}
-        kept = ("grid", "confidence", "process", "seconds_left", "told")
-        artefacts.write_json(self.folder / "progress.json", {name: record[name] for name in kept})
+        kept = ("confidence", "process", "seconds_left", "told")
+        record = {"grid": _plain(self.grid)} | {name: getattr(self, name) for name in kept}
+        artefacts.write_json(self.folder / "progress.json", record)
 
     @property
     def running(self) -> bool:
@@ -76,7 +84,12 @@ class Progress:
     @property
     def asked(self) -> int:
         """The networks of the whole grid."""
-        return self.grid.seeds * len(self.rows)
+        return self.trainings * len(self.rows)
+
+    @property
+    def trainings(self) -> int:
+        """The networks of a row of the grid."""
+        return self.grid.seeds * self.grid.splits
 
 
 def folder_of(section: str) -> Path:
@@ -146,7 +159,7 @@ def write_page(progress: Progress) -> Path:
     for row in progress.rows.values():
         counts = missing.setdefault((row.training, row.arm), {}).setdefault(row.labels, [0, 0])
         counts[0] += row.seeds
-        counts[1] += progress.grid.seeds
+        counts[1] += progress.trainings
     page = render.text(
         "interim.md",
         progress=progress,

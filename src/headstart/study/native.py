@@ -16,7 +16,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from headstart.core import runtime
-from headstart.params.networks import Network, labels
+from headstart.core.errors import located
+from headstart.params.networks import Network, labels, layers
+from headstart.study import gpu
 from headstart.study.parameters import Study
 
 # A few steps of each are enough to tell a tenth from a half.
@@ -28,11 +30,18 @@ def savings(study: Study, shape: tuple[int, ...]) -> str:
     """Returns one line: what native instructions would save each network on images of `shape`.
 
     Where the processor offers nothing beyond AVX2 nothing is measured; else it takes some seconds.
+
+    Raises:
+        UserError: The images are too small for a network.
     """
+    grids = {name: study.section(name) for name in ("grid", "claims") if getattr(study, name)}
+    for name, grid in grids.items():
+        with located(f"study/params.yaml: {name}.", **{"network.filters": "networks"}):
+            for network in grid.networks:
+                layers(network, shape, units=1)
     if not runtime.beyond_avx2():
         return "replicas.instructions: native would save nothing: the processor stops at AVX2"
-    grids = filter(None, (study.grid, study.claims))
-    networks = tuple(dict.fromkeys(network for grid in grids for network in grid.networks))
+    networks = tuple(dict.fromkeys(network for grid in grids.values() for network in grid.networks))
     asked = {"shape": shape, "networks": [network.model_dump() for network in networks]}
     capped, native = (_apart(how, asked) for how in (runtime.AVX2, runtime.NATIVE))
     shares = ", ".join(
@@ -87,6 +96,7 @@ def _measured(shape: tuple[int, ...], networks: Sequence[Network]) -> list[float
 def main() -> None:
     """Answers one question of `savings`."""
     runtime.fix_for_replicas(1, sys.argv[1])
+    gpu.hide()
     asked = json.load(sys.stdin)
     networks = [_NETWORK.validate_python(network) for network in asked["networks"]]
     print(json.dumps(_measured(tuple(asked["shape"]), networks)))

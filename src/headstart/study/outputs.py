@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.core import artefacts, runtime
 from headstart.params.strategies import BASELINE
-from headstart.reporting import render, study_figures, study_tables, style
+from headstart.reporting import answer_figure, render, study_figures, study_tables, style, words
 from headstart.reporting.study_tables import (
     AreaRow,
     CellRow,
@@ -16,17 +16,18 @@ from headstart.reporting.study_tables import (
     SummaryRow,
     VerdictRow,
 )
-from headstart.study import answer, cells_table, derived_table, power, rates
+from headstart.study import answer, cells_table, derived_table, headlines, power, rates
 from headstart.study.parameters import ALL_PAIRS, Grid, Statistics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {
-    "label_efficiency.png": "Accuracy by label budget",
+    "label_efficiency.png": "Accuracy by label budget, and the labels saved",
     "labels_saved.png": "Labels saved, as a factor",
     "paired_differences.png": "Gain over the baseline of the same seed, with intervals",
     "cost.png": "Cost against accuracy",
+    "all_settings.png": "Accuracy by label budget, every setting",
     "pairs.png": "Gain over all pairs of classes",
 }
 
@@ -53,11 +54,12 @@ def write(
     before = cells_table.summary_rows(curves_before, settings)
     areas_before = derived_table.area_rows(curves_before, settings, chosen=0)
     areas = derived_table.area_rows(curves, settings)
+    controls = derived_table.control_rows(curves, settings)
     derived = derived_table.derived_rows(curves, settings)
-    told = answer.sentences(curves, areas, settings, unsearched=areas_before)
+    told = answer.sentences(curves, areas, settings, controls=controls, unsearched=areas_before)
     record = {
         "answer": told,
-        **derived_table.record(summary, areas, derived),
+        **derived_table.record(summary, areas, controls, derived),
         "coverage_on_resampled_cells": derived_table.coverage(curves, settings),
         "instructions": instructions,
     }
@@ -68,8 +70,14 @@ def write(
     study_tables.write(folder / "verdicts.csv", VerdictRow, derived_table.verdict_rows(summary))
     study_tables.write(folder / "derived.csv", DerivedRow, derived)
     artefacts.write_json(folder / "study.json", record)
-    for name, figure in _figures(summary, derived, grid).items():
+    titled = headlines.headlines(curves, areas, settings)
+    shared = answer_figure.answer(summary, titled, confidence=settings.confidence)
+    pictures = {"label_efficiency.png": shared} | _figures(summary, derived, grid)
+    for name, figure in pictures.items():
         style.write_png(folder / name, figure)
+    # One of a grid that was another.
+    for name in TITLES.keys() - pictures.keys():
+        (folder / name).unlink(missing_ok=True)
     return told
 
 
@@ -81,13 +89,18 @@ def write_page(folder: Path, settings: Statistics) -> Path:
     for row in rows:
         if row.chosen:
             areas.setdefault(row.setting, {}).setdefault(row.arm, {})[row.range] = row
+    by_rate = study_tables.read(folder / "rates.csv", RateRow)
+    record = artefacts.read_json(folder / "study.json")
     page = render.text(
         "study.md",
         **curves_of(summary, folder),
-        record=artefacts.read_json(folder / "study.json"),
+        record=record,
         areas=areas,
-        hanging=rates.hanging(study_tables.read(folder / "rates.csv", RateRow), rows),
-        power=power.seeds(summary, settings.margin, settings),
+        learned={setting: derived_table.over_controls(record, setting) for setting in areas},
+        hanging=rates.hanging(by_rate, rows),
+        moved=rates.moved(by_rate),
+        power={} if summary[0].splits > 1 else power.seeds(summary, settings.margin, settings),
+        splits=summary[0].splits,
         settings=settings,
         words=study_tables.SHORT,
     )
@@ -106,7 +119,7 @@ def curves_of(summary: Sequence[SummaryRow], folder: Path) -> dict[str, Any]:
         "pictures": {name: title for name, title in TITLES.items() if (folder / name).is_file()},
         "place": answer.place,
         "baseline": BASELINE,
-        "points": lambda value: "" if math.isnan(value) else f"{100 * value:+.2f}",
+        "points": lambda value: "" if math.isnan(value) else words.points(value),
     }
 
 
@@ -114,12 +127,14 @@ def _figures(
     summary: Sequence[SummaryRow], derived: Sequence[DerivedRow], grid: Grid
 ) -> dict[str, "Figure"]:
     figures = {
-        "label_efficiency.png": study_figures.label_efficiency(summary),
         "labels_saved.png": study_figures.labels_saved(summary, derived),
         "paired_differences.png": study_figures.paired_differences(summary),
         "cost.png": study_figures.cost_and_accuracy(summary),
     }
-    arms = [arm for arm in grid.arms if arm != BASELINE]
+    if len(answer_figure.pictured(summary)) < len({row.setting for row in summary}):
+        figures["all_settings.png"] = study_figures.label_efficiency(summary)
+    # As rows are called: of networks from elsewhere `frozen of X`, in no list of arms.
+    arms = [row.arm for row in summary if row.arm != BASELINE]
     if grid.target_tasks == ALL_PAIRS and arms:
         fewest = min(row.labels for row in summary)
         figures["pairs.png"] = study_figures.pairs(summary, arm=arms[0], labels=fewest)

@@ -7,10 +7,10 @@ import functools
 import math
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from headstart.core.errors import UserError
 from headstart.params import fields, reading
@@ -24,22 +24,43 @@ from headstart.params.fields import (
     Whole,
 )
 from headstart.params.networks import Network
-from headstart.params.sections import Params, TrainingSettings
-from headstart.params.strategies import ARMS, BASELINE
+from headstart.params.sections import Elsewhere, Params, TrainingSettings
+from headstart.params.strategies import ARMS, BASELINE, named, of_arm
 from headstart.study.budget import Budget
 
 ALL = "all"
 ALL_PAIRS = "all_pairs"
 PROJECT = "project"
-_SECTIONS = ("grid", "claims")
+TRAINED = "trained"
+"""Stands in `sources` for the networks that the study trains itself."""
+SECTIONS = ("grid", "claims", "pretrained")
 _A_CLASS = re.compile(r"([1-9][0-9]{0,8}) a class")
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 _MOST_SEEDS = 10_000
 _MOST_REPLICAS = 1024
+_MOST_SPLITS = 100
 
-Arm = Annotated[str, PlainValidator(lambda name: fields.known(name, ARMS))]
 Classes = tuple[int | str, ...]
+
+
+def _arm(value: Any) -> str:
+    if isinstance(value, str) and value in ARMS:
+        return value
+    try:
+        strategy = named(value)
+    except ValueError:
+        strategy = None
+    # Not last:0, which is another name of frozen.
+    if strategy is None or strategy.name != value:
+        raise ValueError(
+            f"is not allowed; allowed are {', '.join(map(repr, ARMS))}, and of networks from "
+            "elsewhere 'scratch_same' and 'last:N' with N from 1"
+        )
+    return strategy.name
+
+
+Arm = Annotated[str, PlainValidator(_arm)]
 
 
 def _target_tasks(value: Any) -> tuple[Classes, ...] | str:
@@ -90,7 +111,10 @@ def _labels(value: Any) -> tuple[int | str, ...]:
                 f"holds {entry!r}, which is neither a number of labels nor all, nor such as "
                 "5 a class"
             )
-    return _distinct(value)
+    twice = [entry for entry in value if value.count(entry) > 1]
+    if twice:
+        raise ValueError(f"names {twice[0]} more than once")
+    return value
 
 
 def a_class(entry: int | str) -> int:
@@ -99,11 +123,45 @@ def a_class(entry: int | str) -> int:
     return int(named[1]) if named else 0
 
 
-def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = [entry for entry in value if value.count(entry) > 1]
-    if twice:
-        raise ValueError(f"names {twice[0]} more than once")
-    return value
+def _network(value: Any) -> Any:
+    """Returns the path or name of a network from elsewhere, which a stage of the study watches."""
+    if value is None:
+        raise ValueError(f"is no network; write {TRAINED} in place of the entry for those of ours")
+    return fields.source_network(value, folders=("own", "pretrained"))
+
+
+class Source(Elsewhere):
+    """A network from elsewhere that arms start from; a key that is absent is as in a fresh file."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    from_: Annotated[str, PlainValidator(_network), Field(alias="from")]
+    layer: Annotated[str, Field(min_length=1)] = "auto"
+    input_size: Annotated[Literal["auto"] | tuple[int, int], PlainValidator(fields.image_size)] = (
+        "auto"
+    )
+    input_range: tuple[Number, Number] = (0.0, 1.0)
+    preprocessing: Annotated[str | tuple[float, float], PlainValidator(fields.preprocessing)] = (
+        "auto"
+    )
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
+
+    @property
+    def label(self) -> str:
+        """What tables call it: its own name, that of its file, or keras:NAME."""
+        return self.name or (self.from_ if self.published else PurePosixPath(self.from_).stem)
+
+
+def _source(value: Any) -> str | Source:
+    if value == TRAINED:
+        return TRAINED
+    if not isinstance(value, dict):
+        network = value if isinstance(value, str) and value else "keras:MobileNetV2"
+        raise ValueError(
+            f"is no entry of sources; write {{from: {network}}} for a network from elsewhere, or "
+            f"{TRAINED} for those that the study trains"
+        )
+    # Its errors keep their places, which those of a union's branches would not.
+    return Source.model_validate(value)
 
 
 class Replicas(Section):
@@ -137,9 +195,16 @@ class Grid(Section):
         Literal["others", "none"] | tuple[int | str, ...], PlainValidator(_source_classes)
     ]
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
+    # TRAINED, and networks from elsewhere: each has the arms beside the baseline.
+    sources: Annotated[
+        tuple[Annotated[Literal["trained"] | Source, PlainValidator(_source)], ...],
+        Field(min_length=1),
+    ]
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)]
     labels: Annotated[tuple[int | str, ...], PlainValidator(_labels)]
     seeds: Annotated[Whole, Field(ge=1, le=_MOST_SEEDS)]
+    # Train and test drawn anew, each crossed with all seeds: see headstart.study.splits.
+    splits: Annotated[Whole, Field(ge=1, le=_MOST_SPLITS)]
     training: Annotated[tuple[Budget, ...], Field(min_length=1)]
     shifts: Annotated[tuple[Annotated[Whole, Field(ge=0, le=64)], ...], Field(min_length=1)]
     # The others stay where they are.
@@ -165,19 +230,38 @@ class Grid(Section):
             raise fields.Refused(
                 "arms", self.arms, "baseline among them, since gains are differences to it"
             )
-        started = [arm for arm in self.arms if ARMS[arm].from_source]
-        if started and self.source_classes == "none":
+        labels = [source.label for source in self.elsewhere]
+        twice = [label for label in labels if labels.count(label) > 1]
+        if self.sources.count(TRAINED) > 1 or twice:
+            raise fields.Refused(
+                "sources", (twice or [TRAINED])[0], "each entry once, with a name of its own"
+            )
+        elsewhere_alone = [arm for arm in self.arms if arm not in ARMS]
+        if elsewhere_alone and not self.elsewhere:
+            raise fields.Refused(
+                "arms",
+                elsewhere_alone[0],
+                f"one of {', '.join(ARMS)}, or a network from elsewhere among sources: of those "
+                "that are trained here there is no such arm",
+            )
+        started = [arm for arm in self.arms if of_arm(arm).from_source]
+        if started and TRAINED in self.sources and self.source_classes == "none":
             raise fields.Refused(
                 "source_classes",
                 "none",
                 f"others or a list of classes: {started[0]} starts from a network trained on them",
             )
-        divided = [arm for arm in self.arms if ARMS[arm].two_phases]
+        divided = [arm for arm in self.arms if of_arm(arm).two_phases]
         if divided and any(budget.amount < 2 for budget in self.training):
             raise fields.Refused(
                 "training", "1", f"at least 2 epochs or steps, since {divided[0]} divides them"
             )
         return self
+
+    @property
+    def elsewhere(self) -> tuple[Source, ...]:
+        """The networks from elsewhere among the sources."""
+        return tuple(source for source in self.sources if isinstance(source, Source))
 
     @property
     def searched(self) -> bool:
@@ -192,13 +276,31 @@ class Grid(Section):
 
 
 class Study(Section):
-    """All of `study/params.yaml`. A project of `headstart init` has no `claims`."""
+    """All of `study/params.yaml`. A project of `headstart init` has the section `grid` alone."""
 
     engine: Literal["local", "ray"]
     replicas: Replicas
     statistics: Statistics
     grid: Grid
     claims: Grid | None = None
+    pretrained: Grid | None = None
+
+    @model_validator(mode="after")
+    def _claims_have_one_split(self) -> Self:
+        if self.claims and self.claims.splits > 1:
+            raise fields.Refused(
+                "claims.splits", self.claims.splits, "1, since claims are judged over seeds"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pretrained_alone_takes_what_its_stage_brings(self) -> Self:
+        for name, grid in (("grid", self.grid), ("claims", self.claims)):
+            for source in grid.elsewhere if grid else ():
+                if source.from_.startswith("models/pretrained/"):
+                    allowed = "one below models/own/, where DVC sees that it changed; copy it there"
+                    raise fields.Refused(f"{name}.sources", source.from_, allowed)
+        return self
 
     def section(self, name: str) -> Grid:
         """Returns the grid of a section.
@@ -231,7 +333,7 @@ def parse(text: str, name: str, *, project: Callable[[], Params] | None = None) 
     """
 
     def complete(values: dict[str, Any]) -> dict[str, Any]:
-        asking = {key for key in _SECTIONS if PROJECT in _values_of(values.get(key))}
+        asking = {key for key in SECTIONS if _asks(values.get(key))}
         if not (asking and project):
             return values
         settings = project()
@@ -250,43 +352,47 @@ def of_project(grid: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str
 
     `sections` has `tasks`, `network` and `source_training`.
     """
+    # Asked for one by one: what a study of old was answered with has those alone that it took.
     taken = {
         "target_tasks": lambda: sections["tasks"]["target_classes"],
         "source_classes": lambda: sections["tasks"]["source_classes"],
         "networks": lambda: [sections["network"]],
+        "sources": lambda: [PROJECT],
         "source_training": lambda: {
             key: sections["source_training"][key] for key in TrainingSettings.model_fields
         },
     }
-    return {
+    complete = {
         key: taken[key]() if value == PROJECT and key in taken else value
         for key, value in grid.items()
     }
+    if isinstance(beside := complete.get("sources"), list) and PROJECT in beside:
+        training = sections["source_training"]
+        source = {key: value for key, value in training.items() if key in _ELSEWHERE}
+        own = TRAINED if training["from"] is None else source
+        complete["sources"] = [own if entry == PROJECT else entry for entry in beside]
+    return complete
 
 
-def _values_of(section: Any) -> list[Any]:
-    return list(section.values()) if isinstance(section, dict) else []
+_ELSEWHERE = frozenset({"from", *(Elsewhere.model_fields.keys() - {"from_"})})
+
+
+def _asks(grid: Any) -> bool:
+    """Tells whether anything of a grid is to be taken from `params.yaml`."""
+    if not isinstance(grid, dict):
+        return False
+    sources = grid.get("sources")
+    return PROJECT in grid.values() or (isinstance(sources, list) and PROJECT in sources)
 
 
 def _explained(error: dict[str, Any], name: str) -> str:
     """Returns one line for one pydantic error: the key, the value, what is allowed."""
     steps = [str(step) for step in error["loc"]]
     if error["type"] == "extra_forbidden":
-        section: type[BaseModel] = Study
-        for step in steps[:-1]:
-            annotation = (
-                section.model_fields[step].annotation if step in section.model_fields else None
-            )
-            if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-                return f"{'.'.join(steps)}: is not a known key"
-            section = annotation
-        return (
-            f"{'.'.join(steps)}: is not a known key (value {fields.shown(error['input'])}); "
-            f"allowed are {', '.join(section.model_fields)}"
-        )
+        return reading.unknown_key(error, ".".join(steps), Study)
     if error["type"] == "missing":
         return f"{'.'.join(steps)}: is missing; every value stands in {name}"
     context = error.get("ctx", {})
     if isinstance(context.get("error"), fields.Refused):
-        return f"{'.'.join(steps)}.{context['error']}"
+        return ".".join([*steps, str(context["error"])])
     return reading.explained(error)

@@ -19,7 +19,7 @@ from headstart.params.networks import Network
 from headstart.params.networks import labels as labels_of
 from headstart.params.strategies import ARMS, Phase, Strategy
 from headstart.study.budget import Budget
-from headstart.study.parameters import ALL, ALL_PAIRS, Grid
+from headstart.study.parameters import ALL, ALL_PAIRS, TRAINED, Grid
 
 # No seed of the grid: the shifted images are one data set that all seeds share.
 _SHIFT_SEED = 0
@@ -173,10 +173,13 @@ def questions(
     Raises:
         WrongValue: A class does not exist, or too few classes are left for the source task.
     """
+    # Where no source network is trained the target task may take all classes.
+    idle = grid.source_classes == "others" and TRAINED not in grid.sources
+    source_classes = "none" if idle else grid.source_classes
 
     def pair(target_classes: Sequence[int | str]) -> tuple[Task, Task]:
         return source_and_target(
-            classes, aliases, target_classes=target_classes, source_classes=grid.source_classes
+            classes, aliases, target_classes=target_classes, source_classes=source_classes
         )
 
     wanted: Sequence[Sequence[int | str]]
@@ -188,7 +191,11 @@ def questions(
     names = ["_".join(target.names) for _, target in pairs]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise WrongValue("target_tasks", f"the task {twice[0]} stands there twice")
+        raise WrongValue(
+            "target_tasks",
+            f"two tasks are called {twice[0]}, after their classes; name each task once, or "
+            "rename a class",
+        )
     shifted = pairs if grid.shifted_tasks == ALL else [pair(task) for task in grid.shifted_tasks]
     strange = [target.names for source, target in shifted if (source, target) not in pairs]
     if strange:
@@ -343,15 +350,19 @@ def groups(
 
 
 def source_search(group: SourceGroup, grid: Grid) -> Iterator[SourceGroup]:
-    """Yields the trainings that choose the source network's learning rate, one a rate."""
+    """Yields the trainings that choose the source network's learning rate, one a rate.
+
+    Their seeds, as those of `search`, are the first ones however many the rows have: more seeds
+    later change no choice.
+    """
     for rate in sorted(grid.learning_rates):
-        searched = group.of(group.seeds[: grid.search_seeds])
+        searched = group.of(range(grid.search_seeds))
         yield replace(searched, learning_rate=rate, validated=True)
 
 
 def search(group: Group, grid: Grid) -> Iterator[Group]:
     """Yields the trainings that choose a row's learning rate, one a rate and fold."""
-    searched = group.of(group.seeds[: grid.search_seeds])
+    searched = group.of(range(grid.search_seeds))
     for rate, fold in itertools.product(sorted(grid.learning_rates), folds(grid, group.row.labels)):
         yield replace(searched, learning_rate=rate, validates=fold)
 

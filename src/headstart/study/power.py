@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from headstart.core.errors import UserError
 from headstart.params.strategies import BASELINE
 from headstart.reporting.study_tables import Setting, SummaryRow
 from headstart.study import verdicts
@@ -15,8 +16,17 @@ def seeds(summary: Sequence[SummaryRow], gain: float, settings: Statistics) -> d
     """Returns by setting, arm and labels how many seeds show `gain` with 80 % power.
 
     Such as `49 (92)`: in a paired t-test of its own, and corrected for the comparisons of its
-    family (at alpha divided by them, a little stricter than max-T).
+    family (at alpha divided by them, a little stricter than max-T), never fewer than give enough
+    flips of signs.
+
+    Raises:
+        UserError: The study has several splits, where seeds are not all that makes the spread.
     """
+    if any(row.splits > 1 for row in summary):
+        raise UserError(
+            "how many seeds would show a gain is told where splits is 1: of several splits the "
+            "images make a part of the spread, and more seeds take nothing of that away"
+        )
     family: dict[Setting, list[SummaryRow]] = {}
     for row in summary:
         if row.arm != BASELINE:
@@ -28,7 +38,8 @@ def seeds(summary: Sequence[SummaryRow], gain: float, settings: Statistics) -> d
                 verdicts.seeds_needed(gain, row.gain_std, level=settings.alpha / comparisons)
                 for comparisons in (1, len(rows))
             )
-            corrected = max(corrected, verdicts.fewest_seeds(settings.alpha))
+            # With as many as can decide at all, and one more, the power is less (simulated).
+            corrected = max(corrected, verdicts.fewest_seeds(settings.alpha) + 2)
             shown = (
                 f"{_count(alone)} ({_count(corrected)})" if math.isfinite(alone) else _count(alone)
             )

@@ -8,6 +8,7 @@ from headstart.core import digits
 from headstart.reporting.study_tables import AreaRow, RateRow, Setting, SummaryRow
 from headstart.study.parameters import Grid
 
+_POINT = 0.01
 # By seed, the losses of all labels that validate.
 Losses = Sequence[Iterable[float]]
 
@@ -45,6 +46,26 @@ def rows(unsearched: Sequence[SummaryRow], chosen: Sequence[SummaryRow]) -> list
         for row in (before.get((own.setting, own.arm, own.labels)), own)
         if row is not None
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """Of how many rows a search raises or lowers the mean accuracy by more than one point."""
+
+    rows: int
+    higher: int
+    lower: int
+
+
+def moved(rows: Sequence[RateRow]) -> Moved:
+    """Returns how far the mean accuracies at the rates chosen are from those of no search."""
+    means: dict[tuple[Setting, str, int], dict[int, float]] = {}
+    for row in rows:
+        means.setdefault((row.setting, row.arm, row.labels), {})[row.chosen] = row.mean
+    gains = [own[1] - own[0] for own in means.values() if len(own) > 1]
+    return Moved(
+        len(gains), sum(gain > _POINT for gain in gains), sum(gain < -_POINT for gain in gains)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,21 +5,25 @@ alone writes files and talks to MLflow. A group whose worker dies is sent to ano
 it computes does not depend on where it runs, so that the bytes are those of the local engine.
 """
 
+import atexit
 import functools
 import os
 import platform
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.core import runtime
 from headstart.core.errors import UserError
-from headstart.study import plan, store
+from headstart.study import plan, sources, store
 from headstart.study.prepare import Prepared
 
 if TYPE_CHECKING:
-    from headstart.study.cells import Bench, Weights
+    from headstart.study.benches import Bench
+    from headstart.study.cells import Weights
     from headstart.study.run import Arrays, Runner
 
 # A group is given up after so many workers died over it.
@@ -31,13 +35,15 @@ _SECONDS_TO_ANSWER = 10
 class Study:
     """What every worker needs: the grid, its data, and what the driver computes with.
 
-    `name` tells it from other studies, `code` hashes the driver's numeric code.
+    `name` tells it from other studies, `code` hashes the driver's numeric code; `networks` are
+    the files of networks from elsewhere, by their place in the project.
     """
 
     name: str
     prepared: Prepared
     code: Mapping[str, str]
     libraries: Mapping[str, str]
+    networks: Mapping[str, bytes]
 
 
 def connect() -> Any:
@@ -91,16 +97,29 @@ def outcomes(
         return
     ray = connect()
     replicas = runner.prepared.replicas
-    _check_room(ray, replicas.threads)
-    remote = ray.remote(num_cpus=replicas.threads, max_retries=_RETRIES)
+    asked: dict[str, Any] = {"num_cpus": replicas.threads, "max_retries": _RETRIES}
+    remote = ray.remote(**asked)
     train_group, train_sources = remote(_train_group), remote(_train_sources)
+    # A GPU is a worker's alone, whose process ends with the group and frees its memory.
+    train_on_gpu = ray.remote(**asked, num_gpus=1, max_calls=1)(_train_on_gpu)
+    by_fit = any(isinstance(work, sources.ByFit) for work in works)
+    gpus = int(ray.cluster_resources().get("GPU", 0)) if by_fit else 0
+    _check_room(ray.nodes(), threads=replicas.threads, on_gpu=gpus > 0)
+    if gpus:
+        runner.say(f"networks that train by fit: one a GPU, of which the cluster has {gpus}")
     # The machine's own memory holds it for all of its workers.
     study = ray.put(
         Study(
             name=runner.store.key({"grid": runner.prepared.grid}),
             prepared=runner.prepared,
-            code=runner.store.common["code"],
+            code=runner.store.common["code"] | sources.acting(),
             libraries=runner.store.common["libraries"],
+            networks={
+                file.relative_to(runner.root).as_posix(): file.read_bytes()
+                for file in (
+                    sources.path(one, runner.root) for one in runner.prepared.grid.elsewhere
+                )
+            },
         )
     )
     running: dict[Any, plan.Work] = {}
@@ -118,7 +137,8 @@ def outcomes(
         source = work.source if work.strategy.from_source else None
         if source and source not in given:
             given[source] = ray.put(runner.sources(source))
-        running[train_group.remote(study, work, given.get(source))] = work
+        train = train_on_gpu if isinstance(work, sources.ByFit) and gpus else train_group
+        running[train.remote(study, work, given.get(source))] = work
 
     while waiting or running:
         ready = [work for work, needs in waiting if not needs & awaited]
@@ -170,12 +190,22 @@ def _check_answers(address: str) -> None:
         raise UserError(f"RAY_ADDRESS={address}: nothing answers ({error}); {advice}") from error
 
 
-def _check_room(ray: Any, threads: int) -> None:
-    largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+def _check_room(nodes: Sequence[Mapping[str, Any]], *, threads: int, on_gpu: bool) -> None:
+    """Refuses a cluster, `nodes` of Ray, none of whose machines has what a group needs at once."""
+    offered = [node["Resources"] for node in nodes if node["Alive"]]
+    largest = max(own.get("CPU", 0) for own in offered)
     if largest < threads:
         raise UserError(
             f"study/params.yaml: replicas.threads: {threads} processors a group, and the cluster's "
             f"largest machine offers Ray {largest:g}; no group could ever start"
+        )
+    beside = max((own.get("CPU", 0) for own in offered if own.get("GPU", 0) >= 1), default=0)
+    if on_gpu and beside < threads:
+        raise UserError(
+            f"study/params.yaml: replicas.threads: {threads} processors and a GPU for a network "
+            f"that trains by fit, and no machine with a GPU offers Ray more than {beside:g} "
+            "processors; ask for fewer, or start Ray there with --num-gpus=0, which trains such "
+            "networks on processors"
         )
 
 
@@ -191,23 +221,51 @@ _given: "dict[plan.SourceGroup, Weights]" = {}
 
 
 def _train_group(
-    study: Study, group: plan.Group, sources: "Weights | None"
+    study: Study, group: plan.Group, trained: "Weights | None", *, on_gpu: bool = False
 ) -> "tuple[Arrays, str]":
     global _bench
-    _begin(study)
-    from headstart.study import cells
+    _begin(study, on_gpu=on_gpu)
+    from headstart.study import benches
 
-    prepared = study.prepared
-    if _bench is None or _bench[0] != study.name or not _bench[1].serves(group):
+    if _bench is None or _bench[0] != study.name or not benches.serves(_bench[1], group):
         _bench = None
-        own = cells.bench(
-            group, prepared.data, prepared.grid, _given.__getitem__, prepared.replicas.threads
-        )
+        own = benches.bench(group, study.prepared, _given.__getitem__, _root(study))
         _bench = study.name, own
     _given.clear()
-    if sources is not None:
-        _given[group.source] = sources
-    return cells.train(_bench[1], group), store.machine()
+    if trained is not None:
+        _given[group.source] = trained
+    return benches.train(_bench[1], group), _machine(group)
+
+
+def _train_on_gpu(study: Study, group: plan.Group, trained: None) -> "tuple[Arrays, str]":
+    return _train_group(study, group, trained, on_gpu=True)
+
+
+def _machine(group: plan.Group) -> str:
+    """Returns what this machine is, as far as it acts on the bytes of a group."""
+    if not isinstance(group, sources.ByFit):
+        return store.machine()
+    from headstart.study import by_fit
+
+    return f"{store.machine()}{' with a GPU' * by_fit.on_gpu()}"
+
+
+def _root(study: Study) -> Path:
+    """Returns a folder with the networks from elsewhere, where the project has them."""
+    root = _scratch()
+    for place, content in study.networks.items():
+        file = root / place
+        if not file.is_file() or file.read_bytes() != content:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    return root
+
+
+@functools.cache
+def _scratch() -> Path:
+    scratch = tempfile.TemporaryDirectory(prefix="headstart-")
+    atexit.register(scratch.cleanup)
+    return Path(scratch.name)
 
 
 def _train_sources(study: Study, group: plan.SourceGroup) -> "tuple[Arrays, str]":
@@ -219,15 +277,15 @@ def _train_sources(study: Study, group: plan.SourceGroup) -> "tuple[Arrays, str]
     return arrays, store.machine()
 
 
-def _begin(study: Study) -> None:
-    """Makes TensorFlow ready.
+def _begin(study: Study, *, on_gpu: bool = False) -> None:
+    """Makes TensorFlow ready, which sees no GPU unless the group has one from Ray.
 
     Raises:
         UserError: The worker's code or libraries are not the driver's.
     """
     for name, theirs, mine in (
         ("libraries", study.libraries, store.libraries()),
-        ("code of headstart", study.code, store.numeric_code()),
+        ("code of headstart", study.code, store.numeric_code() | sources.acting()),
     ):
         differing = sorted(key for key in theirs if theirs[key] != mine.get(key))
         if differing:
@@ -235,6 +293,9 @@ def _begin(study: Study) -> None:
                 f"{platform.node()}: its {name} are not the driver's ({', '.join(differing)}); "
                 "install the same headstart, from the same requirements.lock, on every machine"
             )
+    if not on_gpu:
+        # Ray leaves all of them to who asks for none.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     _start(study.prepared.replicas.threads, study.prepared.replicas.instructions)
 
 

@@ -4,26 +4,26 @@ import dataclasses
 import functools
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from headstart.core import runtime
 from headstart.core.errors import UserError
 from headstart.data import tasks
-from headstart.study import plan, prepare, rates, store
+from headstart.params.strategies import Strategy
+from headstart.study import gpu, plan, prepare, rates, sources, store
 from headstart.study.cells_table import Cells
+from headstart.study.time_left import Say, TimeLeft
 
 if TYPE_CHECKING:
-    from headstart.study.cells import Bench, Weights
+    from headstart.study.benches import Bench
+    from headstart.study.cells import Weights
     from headstart.study.interim import Progress
+    from headstart.study.parameters import Source
 
-# How often progress is told, in seconds.
-_SECONDS_BETWEEN = 5.0
-
-Say = Callable[[str], None]
 Arrays = dict[str, np.ndarray]
 _Work = TypeVar("_Work", plan.Group, plan.SourceGroup, plan.Work)
 # Trains groups in any order and gives each with its arrays, a place on the first axis for every
@@ -34,14 +34,16 @@ Engine = Callable[["Runner", Sequence[plan.Work]], Iterator[tuple[plan.Work, Arr
 def local(
     runner: "Runner", works: Sequence[plan.Work]
 ) -> Iterator[tuple[plan.Work, Arrays | Exception]]:
-    """The engine of this process: one group after another."""
-    if works:
-        runner.start()
-    for work in works:
-        try:
-            yield work, runner.train(work)
-        except Exception as error:
-            yield work, error
+    """The engine of this machine: one group after another."""
+    if not works:
+        return
+    runner.start()
+    with gpu.trainer(runner.prepared, runner.root, runner.train, runner.say) as train:
+        for work in works:
+            try:
+                yield work, train(work)
+            except Exception as error:
+                yield work, error
 
 
 @dataclasses.dataclass
@@ -52,18 +54,34 @@ class Runner:
     store: store.Store
     say: Say
     engine: Engine
+    root: Path = Path()
     progress: "Progress | None" = None
+    split: int = 0
+    # The effort of what other runners train after this one, for the time left.
+    afterwards: float = 0.0
     _bench: "Bench | None" = None
     _failed_sources: dict[str, Exception] = dataclasses.field(default_factory=dict)
     _last_sources: "tuple[list[str], Weights] | None" = None
 
-    def run(self) -> list[Cells]:
+    def rows(self) -> tuple[plan.Group, ...]:
+        """Returns the rows of the grid at their learning rates; searches for those if asked.
+
+        Raises:
+            UserError: As `run`; or a network from elsewhere cannot be used, or has fewer blocks
+                than an arm trains: the key, `sources` or `arms`, is one of the section.
+        """
+        self._check_sources()
+        return self._chosen() if self.prepared.grid.searched else self.prepared.groups
+
+    def run(self, rows: Sequence[plan.Group] | None = None) -> list[Cells]:
         """Trains what is not there yet; returns the rows of the grid, at the rates chosen.
+
+        `rows` are those of `rows()`, where they are known.
 
         Raises:
             UserError: Some groups failed; the others are done and kept.
         """
-        rows = self._chosen() if self.prepared.grid.searched else self.prepared.groups
+        rows = self.rows() if rows is None else rows
         # At the rates of no search too, beside which the chosen ones are told.
         kept = self._finished(list(dict.fromkeys((*rows, *self.prepared.groups))), shown=rows)
         return [self._cells(group, kept) for group in rows]
@@ -73,12 +91,32 @@ class Runner:
         kept = self._finished(self.prepared.groups, shown=())
         return [self._cells(group, kept) for group in self.prepared.groups]
 
+    def _check_sources(self) -> None:
+        """Refuses networks from elsewhere that cannot be used, before anything trains."""
+        elsewhere = [g for g in self.prepared.groups if isinstance(g, sources.FromElsewhere)]
+        asked: dict[Source, set[Strategy]] = {}
+        for group in elsewhere:
+            # What is there has been trained on it.
+            if not all(map(self.store.holds, self.keys(group))):
+                asked.setdefault(group.origin, set()).add(group.strategy)
+        if not asked:
+            return
+        self.start()
+        from headstart.study import adopt
+
+        for source, strategies in asked.items():
+            shape = self.prepared.image_shape
+            adopt.check(source, strategies, root=self.root, shape=shape)
+
     def _chosen(self) -> tuple[plan.Group, ...]:
         """Returns the rows of the grid at the learning rates that a search chooses."""
         grid, rows = self.prepared.grid, self.prepared.groups
-        # About what follows a search, for the time left: every row at the rate chosen.
-        last = sum(map(self._effort, rows))
-        searches = sum(self._effort(group) for row in rows for group in plan.search(row, grid))
+        # About what follows a search, for the time left: every row at the rate chosen, and at that
+        # of no search.
+        last = 2 * sum(map(self.prepared.effort, rows))
+        searches = sum(
+            self.prepared.effort(group) for row in rows for group in plan.search(row, grid)
+        )
         sources = {
             row: tuple(plan.source_search(row.source, grid))
             for row in rows
@@ -130,7 +168,7 @@ class Runner:
                 if not isinstance(group, plan.Group)
                 for p in group.split(size)
             ),
-            *plan.packed(rows, size),
+            *sources.packed(rows, size),
         ]
         count, left = (sum(len(group.seeds) for group in some) for some in (groups, missing))
         self.say(
@@ -141,7 +179,10 @@ class Runner:
         failures: dict[plan.Work, Exception] = {}
         rows_shown = {group.of(()): group for group in shown}
         self._show(shown, kept)
-        progress = _Progress(self.say, {work: self._effort(work) for work in works}, later)
+        efforts = {work: self.prepared.effort(work) for work in works}
+        for group, images in self.prepared.passes(works):
+            efforts[group] += images * sources.counted(group).forward
+        progress = TimeLeft(self.say, efforts, later + self.afterwards)
         for work, outcome in self.engine(self, works):
             if isinstance(outcome, Exception):
                 # Told at once when it is new; all are listed at the end.
@@ -166,25 +207,26 @@ class Runner:
     def start(self) -> None:
         """Makes TensorFlow ready; comes before the first training in this process."""
         runtime.fix_for_replicas(self._threads, self.prepared.replicas.instructions)
+        gpu.hide()
 
     def train(self, work: plan.Work) -> Arrays:
         """Trains one group, and source networks that it starts from and are not there yet."""
-        from headstart.study import cells
+        from headstart.study import benches, cells
 
         if isinstance(work, plan.Group):
-            return cells.train(self.bench(work), work)
+            return benches.train(self.bench(work), work)
         return cells.train_sources(work, self.prepared.data, self.prepared.grid, self._threads)
 
     def bench(self, group: plan.Group) -> "Bench":
         """Returns what groups of one question and network share; only the last one is held."""
-        from headstart.study import cells
+        from headstart.study import benches
 
-        if self._bench is None or not self._bench.serves(group):
-            self._bench = None
-            self._bench = cells.bench(
-                group, self.prepared.data, self.prepared.grid, self.sources, self._threads
-            )
-        return self._bench
+        held = self._bench
+        if held is None or not benches.serves(held, group):
+            # Before the next one is made: each holds images and features.
+            self._bench = held = None
+            self._bench = held = benches.bench(group, self.prepared, self.sources, self.root)
+        return held
 
     def sources(self, group: plan.SourceGroup) -> "Weights":
         """Returns the stacked weights of source networks, trained once and kept."""
@@ -271,13 +313,17 @@ class Runner:
 
     def _key(self, group: plan.Group, seed: int) -> str:
         grid, source = self.prepared.grid, group.source
+        network: dict[str, Any] = {"kind": "cell", "network": group.network}
+        if isinstance(group, sources.FromElsewhere):
+            by_fit = isinstance(group, sources.ByFit)
+            about = sources.about(group.origin, self.root, by_fit=by_fit)
+            network = {"kind": "whole" if by_fit else "head", "origin": about}
         return self.store.key(
             {
-                "kind": "cell",
+                **network,
                 "task": [group.question.target.names, group.question.target.numbers],
                 "shift": group.question.shift,
-                "network": group.network,
-                "arm": group.row.arm,
+                "arm": group.strategy.name,
                 "labels": group.row.labels,
                 "validates": group.validates,
                 "training": str(group.budget),
@@ -306,19 +352,11 @@ class Runner:
             }
         )
 
-    def _effort(self, work: plan.Work) -> float:
-        """Returns how long a group takes, relatively."""
-        return len(work.seeds) * prepare.effort(
-            self.prepared.work(work, in_span=True)
-            if isinstance(work, plan.Group)
-            else self.prepared.source_work(work)
-        )
-
     def _cells(self, group: plan.Group, kept: Mapping[str, Arrays]) -> Cells:
         """Returns a row of the grid from finished networks, by their keys."""
         own = [kept[key] for key in self.keys(group)]
         labels = self.prepared.data.parts["test"].labels
-        transferred = group.strategy.from_source
+        grid, transferred = self.prepared.grid, group.strategy.from_source
         return Cells(
             row=group.row,
             answers=np.stack([arrays["answers"] for arrays in own]),
@@ -326,8 +364,9 @@ class Runner:
             finite=np.stack([arrays["finite"] for arrays in own]),
             learning_rate=group.learning_rate,
             source_learning_rate=group.source_learning_rate if transferred else math.nan,
-            rate_at_edge=rates.at_edge(self.prepared.grid, group.learning_rate),
-            cost=self.prepared.cost(group),
+            rate_at_edge=rates.at_edge(grid, group.learning_rate),
+            cost=self.prepared.cost(group, own[0]),
+            source_rate_at_edge=transferred and rates.at_edge(grid, group.source_learning_rate),
         )
 
     def _show(
@@ -346,33 +385,8 @@ class Runner:
             accuracies = np.empty(0)
             if there.seeds:
                 accuracies = self._cells(there, kept).accuracies
-            self.progress.add(group.row, accuracies)
+            self.progress.add(group.row, accuracies, split=self.split)
         self.progress.write(seconds_left)
-
-
-class _Progress:
-    """Tells how much is done, and the time left by the work that is left, `later` work too."""
-
-    def __init__(self, say: Say, efforts: Mapping[plan.Work, float], later: float) -> None:
-        self._say, self._later = say, later
-        self._left = dict(efforts)
-        self._groups, self._effort = len(efforts), sum(efforts.values())
-        self._began = self._last_line = time.monotonic()
-
-    def advance(self, work: plan.Work) -> float:
-        """Counts `work` as done; returns the seconds left."""
-        del self._left[work]
-        now = time.monotonic()
-        left = sum(self._left.values())
-        seconds = (now - self._began) * (left + self._later) / (self._effort - left)
-        if now - self._last_line < _SECONDS_BETWEEN and self._left:
-            return seconds
-        self._last_line = now
-        self._say(
-            f"{self._groups - len(self._left)} of {self._groups} groups, "
-            f"{_clock(now - self._began)} gone, {_clock(seconds)} left; {work.name}"
-        )
-        return seconds
 
 
 def _in_a_line(error: Exception) -> str:
@@ -380,8 +394,3 @@ def _in_a_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
     line = lines[-1] if lines[0].endswith(":") else lines[0]
     return f"{type(error).__name__}: {line[:200]}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.core.errors import UserError
-from headstart.study.answer import interval_in_words, saves_labels
-from headstart.study.curves import UNDETERMINED, Estimate, labels_saved
+from headstart.study import verdicts
+from headstart.study.curves import UNDETERMINED, Estimate, accuracies_at, labels_saved
+from headstart.study.saved_in_words import interval_in_words, saves_labels
 from headstart.study.statistics import Resampling
 
 _SAMPLES = 2000
@@ -40,7 +41,9 @@ def rows(path: Path, *, baseline: str, confidence: float) -> list[tuple[str, ...
     """Returns how many labels each arm of a table saves, as cells of text below a header.
 
     The table has the columns `labels`, `arm`, `accuracy` or `error`, and where curves were
-    measured several times `seed`; intervals are over seeds, the same for arm and baseline.
+    measured several times `seed`; intervals are over seeds, the same for arm and baseline. As in
+    the study, labels are called saved or lost where the gain with so many labels says so too,
+    corrected for all points of the table, which fewer than six seeds cannot.
 
     Raises:
         UserError: The file is no such table; the message names the line.
@@ -61,6 +64,7 @@ def rows(path: Path, *, baseline: str, confidence: float) -> list[tuple[str, ...
                     f"{baseline} begins with {', '.join(names)}; every point needs the same"
                 )
     made: list[tuple[str, ...]] = [_HEADER]
+    better = iter(_better(base, curves.values(), names, alpha=1 - confidence))
     for arm, curve in curves.items():
         for labels, accuracies in zip(curve.labels, curve.array(names), strict=True):
             generator = seeds.generator(0, "saved", arm, f"{labels:g}")
@@ -71,10 +75,32 @@ def rows(path: Path, *, baseline: str, confidence: float) -> list[tuple[str, ...
                 accuracies=accuracies,
                 resampling=Resampling(confidence, _SAMPLES, generator),
             )
-            verdict = _VERDICTS[saves_labels(estimate)] if len(names) > 1 else ""
+            saves = saves_labels(estimate)
+            word = _VERDICTS[saves if saves is next(better) else None]
             point = arm, f"{labels:g}", f"{accuracies.mean():.4f}"
-            made.append((*point, *_cells(estimate, labels), verdict))
+            made.append((*point, *_cells(estimate, labels), word if len(names) > 1 else ""))
     return made
+
+
+def _better(
+    base: _Curve, curves: Iterable[_Curve], names: list[str], *, alpha: float
+) -> list[bool | None]:
+    """Returns of each point of the curves whether it is better than the baseline, or worse.
+
+    None where the seeds cannot tell, or where the baseline has no labels to be as good with. Below
+    its fewest labels the baseline is taken to be as good as with those.
+    """
+    points = [
+        (labels, accuracies - accuracies_at(np.array(base.labels), base.array(names), labels))
+        for curve in curves
+        for labels, accuracies in zip(curve.labels, curve.array(names), strict=True)
+    ]
+    adjusted = verdicts.max_t(np.array([gain for _, gain in points]))
+    told: list[bool | None] = []
+    for (labels, gain), p in zip(points, adjusted.tolist(), strict=True):
+        beyond = labels > base.labels[-1] and gain.mean() > 0
+        told.append(bool(gain.mean() > 0) if p < alpha and not beyond else None)
+    return told
 
 
 def _cells(saved: Estimate, own: float) -> tuple[str, str, str, str]:
@@ -82,7 +108,7 @@ def _cells(saved: Estimate, own: float) -> tuple[str, str, str, str]:
     if saved.kind == UNDETERMINED:
         return "", "", "", ""
     bound = "" if saved.kind == "estimate" else f"{saved.kind} "
-    number = f"{bound}{(saved.value - 1) * own:.0f}"
+    number = f"{bound}{round((saved.value - 1) * own)}"
     cubic = "" if math.isnan(saved.cubic) else f"{saved.cubic:.2f}"
     return f"{bound}{saved.value:.2f}", interval_in_words(saved), number, cubic
 

@@ -2,10 +2,20 @@
 
 from pathlib import Path
 
-from headstart.core.errors import located
+from headstart.core.errors import located, warn
 from headstart.data import selection
 from headstart.params import reading
-from headstart.study import interim, outputs, parameters, prepare, ray, run, store
+from headstart.study import (
+    interim,
+    outputs,
+    parameters,
+    prepare,
+    ray,
+    run,
+    sources,
+    splits,
+    store,
+)
 
 PARAMETERS = Path("study/params.yaml")
 METRICS = Path("metrics/study")
@@ -20,13 +30,19 @@ def runner(section: str) -> tuple[run.Runner, parameters.Study]:
         UserError: The parameters and the data do not make a study.
     """
     study = parameters.load(PARAMETERS)
-    raw, rows = selection.select(reading.load(Path("params.yaml")).dataset)
+    dataset = reading.load(Path("params.yaml")).dataset
+    raw, rows = selection.select(dataset)
     grid = study.section(section)
     # What validates is looked at in a search alone.
     parts = ("train", "valid", "test") if grid.searched else ("train", "test")
     data = raw.drawn({name: rows[name] for name in parts})
     with located(f"{PARAMETERS}: {section}.", **_KEYS):
         prepared = prepare.prepare(grid, study.replicas, data)
+        if grid.splits > 1:
+            for line in splits.check(raw, rows, grid.splits, max_duplicates=dataset.max_duplicates):
+                warn(line)
+        for source in grid.elsewhere:
+            sources.fetch(source, Path())
     kept = store.Store(
         store.project(Path.cwd()) / store.FOLDER,
         store.common(data, instructions=study.replicas.instructions),
@@ -40,14 +56,17 @@ def answer(section: str) -> None:
     trains, study = runner(section)
     folder = METRICS / section
     grid, settings = trains.prepared.grid, study.statistics
-    with interim.kept(section, grid, confidence=settings.confidence) as trains.progress:
-        cells = trains.run()
+    with (
+        located(f"{PARAMETERS}: {section}."),
+        interim.kept(section, grid, confidence=settings.confidence) as trains.progress,
+    ):
+        cells, unsearched = splits.run(trains)
         answer = outputs.write(
             folder,
             cells,
             grid,
             settings,
-            unsearched=trains.unsearched() if grid.searched else (),
+            unsearched=unsearched,
             instructions=study.replicas.instructions,
         )
     for line in answer:

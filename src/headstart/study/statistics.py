@@ -46,6 +46,28 @@ class Resampling:
         drawn: np.ndarray = np.asarray(values)[places]
         return drawn
 
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Returns the means of values (..., seeds), (...)."""
+        mean: np.ndarray = values.mean(axis=-1)
+        return mean
+
+    def means(self, *values: np.ndarray) -> list[np.ndarray]:
+        """Returns the means of values (..., seeds) in resamples, the same for all.
+
+        Of one dimension or two; resamples come first, (samples, ...).
+        """
+        weights = self.shares(values[0].shape[-1])
+        return [weights @ own.T for own in values]
+
+    def student(self, values: np.ndarray, *, confidence: float | None = None) -> Interval:
+        """Returns Student's t interval of the mean of values (seeds,)."""
+        low, high = t_interval(values, confidence=confidence or self.confidence)
+        return float(low), float(high)
+
+    def of_means(self, resampled: np.ndarray, values: np.ndarray) -> Interval:
+        """Returns the interval of what resampled means of values (..., seeds) gave."""
+        return self.interval(resampled, count=values.shape[-1])
+
     def shares(self, count: int) -> np.ndarray:
         """Returns the share of each of `count` seeds in resamples, float64 (samples, count)."""
         each = np.full(count, 1 / count)
@@ -78,17 +100,19 @@ def one_sample_p(
 ) -> float:
     """Returns the p-value of the t-test of a mean of 0; NaN where there are fewer than two values.
 
-    Values that are all the same have no spread for it: the exact p-value of the sign test,
-    which needs none, and 1 where they are not on the side that is asked for.
+    Values that are all the same have no spread for it: two-sided the exact p-value of the sign
+    test, which needs none, 1 where they are 0. One-sided, where the question is whether something
+    learned at all and not which of two is better, t has no end and p is 0, or 1 where they are not
+    on the side that is asked for.
     """
     from scipy.stats import ttest_1samp
 
     if len(values) < 2:
         return math.nan
     if np.ptp(values) < SAME:
-        first = values[0] if alternative == "greater" else abs(values[0])
-        sides = 1 if alternative == "greater" else 2
-        return sides * 2.0 ** -len(values) if first > SAME else 1.0
+        if alternative == "greater":
+            return 0.0 if values[0] > SAME else 1.0
+        return 2 * 2.0 ** -len(values) if abs(values[0]) > SAME else 1.0
     return float(ttest_1samp(values, 0.0, alternative=alternative).pvalue)
 
 

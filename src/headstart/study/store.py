@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ CANNOT_ACT = {
     "study/parameters.py": "types and refusals; the values are in the keys, one by one",
 }
 """What trainings reach and their bytes do not depend on, nor on what only it imports, and why."""
+
+# What NumPy and zipfile raise of a file that is not as it was written, besides that it is gone.
+_DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# Where the last record of a zip file without a comment says how many files are in it.
+_COUNT_FROM_END = -12
 
 # The libraries that compute; another version may round differently.
 _LIBRARIES = ("numpy", "tensorflow", "keras")
@@ -57,12 +63,20 @@ class Store:
         text = json.dumps({"about": about, "common": self.common}, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def holds(self, key: str) -> bool:
+        """Tells whether something is kept under `key`, whole or damaged."""
+        return self._path(key).is_file()
+
     def read(self, key: str) -> dict[str, np.ndarray] | None:
         """Returns what is kept under `key`; None where nothing is, or where it is damaged."""
         try:
             with self._path(key).open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                return {name: kept[name] for name in kept.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+                arrays = {name: kept[name] for name in kept.files}
+                # A damaged list of what is in a file may end early, and is then read without error.
+                file.seek(_COUNT_FROM_END, os.SEEK_END)
+                whole = int.from_bytes(file.read(2), "little") == len(arrays)
+                return arrays if whole else None
+        except _DAMAGED:
             # A damaged file is as good as none: the network is trained again.
             return None
 
@@ -82,13 +96,18 @@ def common(data: Raw, *, instructions: str) -> dict[str, Any]:
     `data` has the parts `train` and `test`, `instructions` as in `runtime.fix_for_replicas`.
     """
     return {
-        "data": [str(data.white), *(digest(data.parts[name]) for name in ("train", "test"))],
+        "data": data_in_common(data),
         "code": numeric_code(),
         "libraries": libraries(),
         # ARM has other last digits than x86-64; none is mixed in.
         "machine": machine(),
         "instructions": runtime.kernels(instructions),
     }
+
+
+def data_in_common(data: Raw) -> list[str]:
+    """Returns what of the data acts on the bytes of every network."""
+    return [str(data.white), *(digest(data.parts[name]) for name in ("train", "test"))]
 
 
 def digest(part: Part) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from headstart.core import seeds
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
-from headstart.study.statistics import SAME, one_sample_p, t_interval
+from headstart.study.statistics import SAME, Interval
 
 INVALID = "invalid"
 EQUIVALENT = "equivalent"
@@ -78,6 +78,14 @@ def max_t(gains: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def holm(p: np.ndarray) -> np.ndarray:
+    """Returns the p-values (comparisons,) of one family, corrected as Holm (1979) has it."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(adjusted, 1.0)
+
+
 def unfit(degenerate: float, *, untrained: bool) -> bool:
     """Tells whether an arm, of which a share of the seeds is degenerate, cannot be compared.
 
@@ -86,23 +94,27 @@ def unfit(degenerate: float, *, untrained: bool) -> bool:
     return degenerate >= _DEGENERATE_SHARE or untrained
 
 
-def untrained(balanced: np.ndarray, *, classes: int, alpha: float) -> bool:
-    """Tells whether balanced accuracies (seeds,) are on average not above chance (one-sided t).
+def untrained(p: float, *, alpha: float) -> bool:
+    """Tells whether balanced accuracies are on average not above chance, by a one-sided p-value.
 
-    One seed cannot tell, and is taken as trained.
+    One seed cannot tell, has none (NaN), and is taken as trained.
     """
-    return one_sample_p(balanced - 1 / classes, alternative="greater") >= alpha
+    return p >= alpha
 
 
-def verdict(gains: np.ndarray, adjusted_p: float, *, alpha: float, margin: float) -> str:
-    """Returns the verdict on gains (seeds,) of two arms that can be compared.
+def verdict(
+    gain: float, interval: Interval, adjusted_p: float, *, alpha: float, margin: float
+) -> str:
+    """Returns the verdict on the mean gain of two arms that can be compared.
 
-    `adjusted_p` below `alpha` decides for the better one. Else two one-sided t-tests at `alpha`
+    `interval` is of confidence 1 - 2 `alpha`.
+
+    `adjusted_p` below `alpha` decides for the better arm. Else two one-sided t-tests at `alpha`
     against the margin: both are `equivalent`, the lower alone is `no worse`.
     """
     if adjusted_p < alpha:
-        return TRANSFER_BETTER if gains.mean() > 0 else BASELINE_BETTER
-    low, high = t_interval(gains, confidence=1 - 2 * alpha)
+        return TRANSFER_BETTER if gain > 0 else BASELINE_BETTER
+    low, high = interval
     if low > -margin:
         return EQUIVALENT if high < margin else NO_WORSE
     return CANNOT_TELL
@@ -117,7 +129,8 @@ def detectable_gain(spread: float, count: int, *, alpha: float, comparisons: int
     """Returns the smallest gain that `count` seeds show with 80 % power in a family; NaN if none.
 
     `spread` is the standard deviation of the gains over seeds. Of the paired t-test at `alpha`
-    divided by the comparisons, which is a little stricter than max-T.
+    divided by the comparisons, which is a little stricter than max-T where there are flips enough:
+    from two seeds more than can decide at all.
     """
     if count < fewest_seeds(alpha):
         return math.nan
@@ -130,6 +143,23 @@ def _effect(count: int, level: float) -> float:
     from scipy.optimize import brentq
 
     return float(brentq(lambda effect: _power(effect, count, level) - POWER, 1e-6, _CLEAR))
+
+
+def detectable_by_t(error: float, freedom: float, *, level: float) -> float:
+    """Returns the smallest mean that a two-sided t-test at `level` shows with 80 % power.
+
+    Of a mean with the standard error `error` and so many degrees of freedom; NaN where there is
+    none.
+    """
+    from scipy.optimize import brentq
+
+    if math.isnan(error):
+        return math.nan
+
+    def lacking(effect: float) -> float:
+        return _power_of_t(effect**2, freedom, level) - POWER
+
+    return error * float(brentq(lacking, 1e-6, _CLEAR))
 
 
 def seeds_needed(gain: float, spread: float, *, level: float) -> float:
@@ -151,7 +181,11 @@ def _power(effect: float, count: int, level: float) -> float:
 
     Not statsmodels' TTestPower, which is NaN here and there: SciPy's lower tail of t is.
     """
+    return _power_of_t(count * effect**2, count - 1, level)
+
+
+def _power_of_t(noncentrality: float, freedom: float, level: float) -> float:
     from scipy.stats import f, ncf
 
-    critical = f.isf(level, 1, count - 1)
-    return float(ncf.sf(critical, 1, count - 1, count * effect**2))
+    critical = f.isf(level, 1, freedom)
+    return float(ncf.sf(critical, 1, freedom, noncentrality))

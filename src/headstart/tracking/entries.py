@@ -17,7 +17,7 @@ from mlflow.entities import Metric
 from headstart.core.artefacts import flat
 from headstart.core.errors import UserError
 from headstart.params import reading, yaml_text
-from headstart.params.sections import adopted_in_words
+from headstart.params.sections import adopted_in_words, chosen_rates
 from headstart.params.strategies import named
 from headstart.reporting import render, words
 from headstart.tracking.identity import STAGES, Stage, State, TrainingRun, digest
@@ -36,8 +36,9 @@ _TABLES = (
 _FOLDERS = {".csv": "tables", ".json": "tables", ".png": "plots"}
 # By the names that summary.csv gives them; one point a label budget.
 _LABEL_CURVES = ("mean", "gain", "degenerate")
-# Leaves room for network, training and arm among the 250 characters of a metric's name.
-_TASK_LENGTH = 100
+# Of task, network and arm each: with training, shift and hashes within the 250 characters of a
+# metric's name.
+_PART_LENGTH = 60
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,18 @@ def training(
 ) -> Entry:
     """Returns the run of a training that is whole, with its epochs and the times of their ends."""
     note = _note(run.stage, run.acting, run.data, run=run)
+    chosen = chosen_rates(run.acting, epochs)
     return Entry(
         key=run.key,
-        name=_training_name(run.stage, run.acting),
+        name=_training_name(run.stage, run.acting, epochs),
         kind={"headstart.kind": "training", "headstart.stage": run.stage.name},
         params=run.acting,
         metrics=curves(epochs, ends=ends),
-        tags={"headstart.model": run.model, NOTE: note},
+        tags={
+            "headstart.model": run.model,
+            **{f"headstart.chosen.{key}": json.dumps(rate) for key, rate in chosen.items()},
+            NOTE: note,
+        },
         data=run.data,
     )
 
@@ -111,14 +117,18 @@ def _strategy(values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, bool
     return row.words, not row.from_source
 
 
-def _training_name(stage: Stage, acting: Mapping[str, Any]) -> str:
+def _training_name(
+    stage: Stage, acting: Mapping[str, Any], epochs: Sequence[Mapping[str, float]] = ()
+) -> str:
+    """Returns a training's name; of several learning rates it tells the one that was chosen."""
     seed = f"seed {acting.get('seed')}"
     if "from" in acting:  # and nothing is trained
         return " · ".join([stage.name, *_network(acting), seed])
     how = acting.get("strategy") or acting.get("output_activation")
-    rate = f"{acting.get('optimizer')} {acting.get('learning_rate')}"
+    rates = {**acting, **chosen_rates(acting, epochs)}
+    rate = f"{acting.get('optimizer')} {rates.get('learning_rate')}"
     if "unfrozen_learning_rate" in acting:
-        rate += f", then {acting['unfrozen_learning_rate']}"
+        rate += f", then {rates['unfrozen_learning_rate']}"
     network = _network(acting, prefix="source.")
     parts = [stage.name, how, *network, rate, f"{acting.get('epochs')} epochs", seed]
     return " · ".join(part for part in parts if part)
@@ -170,7 +180,10 @@ def comparison(state: State, *, runs: Mapping[str, str], experiment: str) -> Ent
         ),
         runs=runs,
         experiment=experiment,
-        titles={name: _training_name(run.stage, run.acting) for name, run in trainings.items()},
+        titles={
+            name: _training_name(run.stage, run.acting, state.histories.get(run.stage.arm, ()))
+            for name, run in trainings.items()
+        },
         data={path: md5 for run in trainings.values() for path, md5 in run.data.items()},
         settings=[
             shlex.quote(f"{key}={_hydra(value)}")
@@ -231,13 +244,13 @@ def study(root: Path, section: str) -> Entry:
     settings = reading.load(root / "params.yaml")
     # How the images got there changes nothing that was trained on them.
     chosen["dataset"] = settings.dataset.model_dump(exclude={"path", "sources", "image_size"})
-    if "project" in values[section].values():
+    if _follows_project(values[section]):
         # The study takes from there what stands in its own file as `project`.
         read = ("tasks", "network", "source_training")
         chosen |= {name: getattr(settings, name).model_dump(by_alias=True) for name in read}
     files = {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix in _FOLDERS}
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in _TABLES}
-    answer = "\n".join(f"- {sentence}" for sentence in json.loads(files["study.json"])["answer"])
+    answer = "\n".join(map(render.listed, json.loads(files["study.json"])["answer"]))
     return Entry(
         key=digest({"parameters": chosen, "files": hashes}),
         name=f"study {section}",
@@ -249,40 +262,50 @@ def study(root: Path, section: str) -> Entry:
     )
 
 
+def _follows_project(grid: Mapping[str, Any]) -> bool:
+    """Tells whether anything of a grid of a study is taken from `params.yaml`."""
+    beside = grid["sources"] if isinstance(grid["sources"], list) else []
+    return "project" in [*grid.values(), *beside]
+
+
 def _label_curves(path: Path) -> list[Metric]:
     """Returns means, gains and counts as metrics whose step is the number of labels."""
     stamp = now()
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    tasks = _metric_names(dict.fromkeys(row["task"] for row in rows))
+    parts = {
+        column: _metric_names(dict.fromkeys(row[column] for row in rows))
+        for column in ("task", "network", "arm")
+    }
     return [
-        Metric(f"{_curve_name(row, tasks)}/{column}", float(row[column]), stamp, int(row["labels"]))
+        Metric(f"{_curve_name(row, parts)}/{column}", float(row[column]), stamp, int(row["labels"]))
         for row in rows
         for column in _LABEL_CURVES
         if row[column]
     ]
 
 
-def _metric_names(tasks: Iterable[str]) -> dict[str, str]:
-    """Returns what MLflow takes for tasks, by their names: class names are the user's.
+def _metric_names(texts: Iterable[str]) -> dict[str, str]:
+    """Returns what MLflow takes for parts of a metric's name: classes and files are the user's.
 
-    Names of metrics are letters, digits and `_-. :`, up to 250 characters; tasks that would become
-    one get a piece of their hash.
+    Such names are letters, digits and `_-. :`, up to 250 characters; texts that would become one
+    get a piece of their hash.
     """
     names: dict[str, str] = {}
-    for task in tasks:
-        name = re.sub(r"[^\w. :-]", "-", task)[:_TASK_LENGTH]
+    for text in texts:
+        name = re.sub(r"[^\w. :-]", "-", text)[:_PART_LENGTH]
         if name in names.values():
-            name = f"{name} {digest(task)[:8]}"
-        names[task] = name
+            name = f"{name} {digest(text)[:8]}"
+        names[text] = name
     return names
 
 
-def _curve_name(row: Mapping[str, Any], tasks: Mapping[str, str]) -> str:
+def _curve_name(row: Mapping[str, Any], parts: Mapping[str, Mapping[str, str]]) -> str:
     """Returns a metric's name: MLflow takes no equals sign."""
+    task, network, arm = (names[row[column]] for column, names in parts.items())
     shift = f"/shift {row['shift']}" if row["shift"] != "0" else ""
     training = str(row["training"]).replace("=", " ")
-    return f"{tasks[row['task']]}{shift}/{row['network']}/{training}/{row['arm']}"
+    return f"{task}{shift}/{network}/{training}/{arm}"
 
 
 def curves(

@@ -112,15 +112,20 @@ class LabBook:
         with self._store.held():
             self._client.set_terminated(run_id, status)
 
-    def complete(self, run_id: str, training: TrainingRun) -> str:
+    def complete(
+        self, run_id: str, training: TrainingRun, epochs: Sequence[Mapping[str, float]]
+    ) -> str:
         """Gives a live run its identity; where the store knows it already, the live run goes.
 
-        Returns the id of the run that stands for the training.
+        `epochs` are the rows of its history. Returns the id of the run that stands for the
+        training.
         """
         with self._store.held():
             known = self._find(training.key)
             if not known:
-                entry = entries.training(training)
+                entry = entries.training(training, epochs)
+                # Which learning rate was chosen is known now.
+                self._client.update_run(run_id, name=entry.name)
                 self.log(run_id, tags={**entry.tags, "headstart.key": entry.key})
             self._client.set_terminated(run_id, "FINISHED")
             if known:

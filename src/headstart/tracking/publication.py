@@ -95,6 +95,7 @@ def _record(book: LabBook, first: dict[str, Any], messages: Messages) -> dict[st
     tags = provenance(root, revisions.Workspace(root)) | process(first["pid"]) | recorder()
     tags["provenance.source"] = "live"
     run_id = book.begin(entries.unfinished(stage, acting, data), tags, began=began)
+    history: list[dict[str, float]] = []
     while True:
         batch = [messages.get()]
         with contextlib.suppress(queue.Empty):
@@ -102,6 +103,7 @@ def _record(book: LabBook, first: dict[str, Any], messages: Messages) -> dict[st
                 batch.append(messages.get_nowait())
         epochs = [message for message in batch if message["do"] == "epoch"]
         numbers, ends = ([message[key] for message in epochs] for key in ("numbers", "at"))
+        history += numbers
         book.log(run_id, metrics=entries.curves(numbers, ends=ends))
         ends = [message["status"] for message in batch if message["do"] == "end"]
         if not ends:
@@ -111,4 +113,4 @@ def _record(book: LabBook, first: dict[str, Any], messages: Messages) -> dict[st
         if model is None:
             book.end(run_id, ends[0] if ends[0] != "FINISHED" else "FAILED")
             return {"run_id": run_id}
-        return {"run_id": book.complete(run_id, TrainingRun(stage, acting, data, model))}
+        return {"run_id": book.complete(run_id, TrainingRun(stage, acting, data, model), history)}
