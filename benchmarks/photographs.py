@@ -158,8 +158,8 @@ def parts(sitting: sittings.Sitting) -> dict[str, str]:
     saved = [median(seconds["transfer"][size]) - median(seconds[_AGAIN][size]) for size in sizes]
     rounds = len(seconds["transfer"][sizes[0]])
     return {
-        "photographs": f"{sitting.opening}. {measured['images']} photographs, medians of {rounds} "
-        f"{'rounds' if rounds > 1 else 'round'}.\n\n"
+        "photographs": f"{sitting.opening}. {measured['images']} photographs, "
+        f"{f'medians of {rounds} rounds' if rounds > 1 else 'one round'}.\n\n"
         + table("disk", "on disk, MB", ".1f")
         + "\n"
         + table("seconds", "seconds of the stage", ".1f")

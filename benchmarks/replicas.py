@@ -448,9 +448,10 @@ def _reached(rates: Any, goal: float, other: str, kinds: tuple[str, ...]) -> str
                 )
     if not missed + reached:
         return ""
+    asked = " and ".join(KINDS[kind].words for kind in kinds)
     return (
-        f"\nAsked for: {goal} of {WORDS[other]}, by the wall and by the processors. Reached: "
-        f"{'; '.join(reached) or 'nowhere'}. Missed: {'; '.join(missed) or 'nowhere'}.\n"
+        f"\nAsked of {asked}: {goal} of {WORDS[other]}, by the wall and by the processors. "
+        f"Reached: {'; '.join(reached) or 'nowhere'}. Missed: {'; '.join(missed) or 'nowhere'}.\n"
     )
 
 

@@ -278,7 +278,7 @@ def fit_one(runner: run.Runner, group: Any, source: Any) -> None:
     from headstart.learning import networks
     from headstart.transfer import cut, graft
 
-    bench = runner.bench(group)
+    bench: Any = runner.bench(group)
     data = bench.data
     model = networks.build(
         data.target_train.images.shape[1:], group.network, units=1, activation="sigmoid"

@@ -595,23 +595,23 @@ MUTATIONS = [
     ),
     Mutation(
         "two-sided tests of equivalence",
-        f"{LIBRARY}/study/verdicts.py",
+        f"{LIBRARY}/study/sampling.py",
         "confidence=1 - 2 * alpha",
         "confidence=1 - alpha",
-        "tests/study/test_verdicts.py::test_verdicts_are_tried_in_their_order",
+        "tests/study/test_outputs.py::test_equivalence_is_two_one_sided_tests",
     ),
     Mutation(
         "two-sided test of chance",
-        f"{LIBRARY}/study/verdicts.py",
-        ', alternative="greater") >= alpha',
-        ") >= alpha",
-        "tests/study/test_verdicts.py::test_untrained_is_an_arm_whose_balanced_accuracy_is_not_above_chance",
+        f"{LIBRARY}/study/cells_table.py",
+        'sampling.p(above, alternative="greater")',
+        "sampling.p(above)",
+        "tests/study/test_outputs.py::test_chance_is_left_by_a_one_sided_test",
     ),
     Mutation(
         "one-sided for two-sided in power",
         f"{LIBRARY}/study/verdicts.py",
-        "critical = f.isf(level, 1, count - 1)",
-        "critical = f.isf(2 * level, 1, count - 1)",
+        "critical = f.isf(level, 1, freedom)",
+        "critical = f.isf(2 * level, 1, freedom)",
         "tests/study/test_verdicts.py::test_seeds_needed_have_the_power_that_simulation_shows",
     ),
     Mutation(
@@ -636,10 +636,38 @@ MUTATIONS = [
         "tests/study/test_statistics.py::test_two_way_interval_is_never_narrower_than_that_over_seeds",
     ),
     Mutation(
+        "one untrained network for all seeds",
+        f"{LIBRARY}/study/on_features.py",
+        'seeds.integer(seed, self.question.name, "untrained")',
+        'seeds.integer(0, self.question.name, "untrained")',
+        "tests/study/test_sources.py::test_untrained_network_is_drawn_by_the_seed_and_stays_for_more_labels",
+    ),
+    Mutation(
+        "control with what was learned",
+        f"{LIBRARY}/study/sources.py",
+        "return not of_arm(self.row.arm).from_source",
+        "return False",
+        "tests/study/test_sources.py::test_untrained_network_is_drawn_by_the_seed_and_stays_for_more_labels",
+    ),
+    Mutation(
+        "cells kept under the name of their network",
+        f"{LIBRARY}/study/sources.py",
+        '"network": _sum(file, file.stat().st_mtime_ns),',
+        '"network": source.from_,',
+        "tests/study/test_sources.py::test_network_in_another_file_of_the_same_name_is_another",
+    ),
+    Mutation(
+        "features in the units of their network",
+        f"{LIBRARY}/study/on_features.py",
+        "bench.on_labels(group, seed) / scale",
+        "bench.on_labels(group, seed)",
+        "tests/study/test_sources.py::test_head_is_what_plain_keras_trains_on_features_of_plain_keras",
+    ),
+    Mutation(
         "best arm chosen once",
         f"{LIBRARY}/study/curves.py",
-        "low, high = resampling.interval(means[rows, chosen]",
-        "low, high = resampling.interval(means[rows, place]",
+        "low, high = resampling.of_means(means[rows, chosen]",
+        "low, high = resampling.of_means(means[rows, place]",
         "tests/study/test_curves.py::test_best_arm_is_chosen_anew_in_every_resample",
     ),
     Mutation(
@@ -652,22 +680,36 @@ MUTATIONS = [
     Mutation(
         "gains of different seeds over a range",
         f"{LIBRARY}/study/derived_table.py",
-        "(own.accuracies - base.accuracies)[budgets]",
-        "(own.accuracies - base.accuracies[:, ::-1])[budgets]",
+        "(own.scores - base.scores)[budgets]",
+        "(own.scores - base.scores[:, ::-1])[budgets]",
         "tests/study/test_outputs.py::test_area_is_the_mean_gain_over_the_logarithm_of_the_labels_paired_by_seed",
     ),
     Mutation(
         "gains of different seeds",
         f"{LIBRARY}/study/cells_table.py",
-        "[own.accuracies - base.accuracies for",
-        "[own.accuracies - base.accuracies[::-1] for",
+        "[own.scores - base.scores for",
+        "[own.scores - base.scores[::-1] for",
         "tests/study/test_outputs.py::test_gains_and_their_p_values_are_paired_by_seed",
+    ),
+    Mutation(
+        "best arm no worse as if it were alone",
+        f"{LIBRARY}/study/answer.py",
+        "alpha=settings.alpha / best.among",
+        "alpha=settings.alpha",
+        "tests/study/test_outputs.py::test_best_of_several_arms_is_no_worse_by_more_than_one_alone",
+    ),
+    Mutation(
+        "labels called saved by their interval alone",
+        f"{LIBRARY}/study/saved.py",
+        "saves if saves is next(better) else None",
+        "saves",
+        "tests/study/test_saved.py::test_what_the_gain_does_not_say_is_not_concluded_of_labels",
     ),
     Mutation(
         "labels told although the baseline lacks steps",
         f"{LIBRARY}/study/derived_table.py",
-        "    return bool(low > high)",
-        "    return bool(low > math.inf)",
+        "    return low > high",
+        "    return low > math.inf",
         "tests/study/test_outputs.py::test_baseline_that_gains_more_from_training_lacks_steps_and_saves_no_labels",
     ),
     Mutation(
@@ -694,8 +736,8 @@ MUTATIONS = [
     Mutation(
         "study on another split than the pipeline",
         f"{LIBRARY}/study/stage.py",
-        '"params.yaml")).dataset)',
-        '"params.yaml")).dataset.model_copy(update={"split_seed": 9}))',
+        '"params.yaml")).dataset\n',
+        '"params.yaml")).dataset.model_copy(update={"split_seed": 9})\n',
         "tests/study/test_stage.py::test_study_of_digits_is_answered_on_the_images_that_prepare_makes",
     ),
     Mutation(
@@ -794,7 +836,7 @@ MUTATIONS = [
     Mutation(
         "learning rates searched on all seeds",
         f"{LIBRARY}/study/plan.py",
-        """    searched = group.of(group.seeds[: grid.search_seeds])
+        """    searched = group.of(range(grid.search_seeds))
     for rate, fold""",
         """    searched = group
     for rate, fold""",
