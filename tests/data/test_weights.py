@@ -135,12 +135,12 @@ def test_download_goes_on_where_it_broke_or_fell_silent(
             handler.send(CONTENT[:300_000], length=len(CONTENT))
             if silent:
                 handler.wfile.flush()
-                handler.server.stopping.wait(5)
+                handler.server.stopping.wait(20)
             return
         begun = int(asked.removeprefix("bytes=").removesuffix("-"))
         handler.send(CONTENT[begun:], status=206)
 
-    keep(tmp_path, serve(answer).url, timeout=0.5)
+    keep(tmp_path, serve(answer).url, timeout=2)
     assert (tmp_path / FILE).read_bytes() == CONTENT
     chunk = 16 * 1024
     assert ranges == [None, f"bytes={300_000 // chunk * chunk}-"]
@@ -151,10 +151,10 @@ def test_server_that_sends_nothing_is_given_up_at_once(serve: Serve, tmp_path: P
 
     def silent(handler: Handler, name: str, compressed: bool) -> None:
         ranges.append(name)
-        handler.server.stopping.wait(5)
+        handler.server.stopping.wait(20)
 
-    with pytest.raises(UserError, match=r"no answer within 0\.2 s"):
-        keep(tmp_path / "none", serve(silent).url, timeout=0.2)
+    with pytest.raises(UserError, match="no answer within 1 s"):
+        keep(tmp_path / "none", serve(silent).url, timeout=1)
     assert len(ranges) == 1
 
 

