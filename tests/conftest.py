@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first."""
     place = {str(ROOT / "tests" / name): at for at, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(str(item.path), len(place)))
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Has layers whose seed a test does not choose begin with the same weights in every run."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")
