@@ -7,6 +7,7 @@ Each mutation is made in a copy of the working tree, and the tests named beside 
 Before that they must all pass, so that a failure means the mutation.
 """
 
+import argparse
 import concurrent.futures
 import functools
 import queue
@@ -918,8 +919,16 @@ def tried(mutation: Mutation, roots: "queue.Queue[Path]") -> str:
     return by
 
 
-def main(names: list[str]) -> None:
-    chosen = [mutation for mutation in MUTATIONS if not names or mutation.name in names]
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    every = {mutation.name: mutation for mutation in MUTATIONS}
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of the table's first column")
+    names = parser.parse_args().names
+    if unknown := [name for name in names if name not in every]:
+        parser.error(f"no mutation is called {', '.join(map(repr, unknown))}")
+    chosen = [every[name] for name in names or every]
     for mutation in chosen:
         if (ROOT / mutation.file).read_text().count(mutation.old) != 1:
             raise SystemExit(f"error: {mutation.file} does not hold {mutation.old!r} once")
@@ -948,4 +957,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
