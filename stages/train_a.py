@@ -33,7 +33,7 @@ def main() -> None:
                 "it cost is unknown"
             )
             if adopted.misfit:
-                warn(adopted.misfit)
+                warn(f"source_training: {adopted.misfit}")
             # Where there is no source task, the transfer stage looks at the target's images.
             if amiss := pretrained.features_warning(adopted.backbone, images[:64]):
                 warn(f"{chosen.from_}: {amiss}")

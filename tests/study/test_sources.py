@@ -235,6 +235,33 @@ def test_source_that_cannot_be_used_is_refused_before_anything_trains(
     assert trained == []
 
 
+def test_source_that_sees_what_it_was_not_made_for_is_told_once(
+    make: Any, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = keras.saving.load_model(root / ONE["from"])
+    image = keras.Input((32, 32, 1))
+    keras.Model(image, inner(keras.layers.Rescaling(1 / 255)(image))).save(root / ONE["from"])
+    make(sources=[ONE | {"preprocessing": "raw"}], labels=[40]).rows()
+    assert "warning" not in capsys.readouterr().err
+    runner = make(sources=[TWO, ONE], labels=[40])
+    runner.rows()
+    dataclasses.replace(runner, split=1).rows()
+    told = f"warning: sources: one: {root / ONE['from']} takes raw (it divides its input by 255 "
+    assert capsys.readouterr().err.count(told) == 1
+
+
+def test_source_whose_features_say_nothing_is_told(
+    make: Any, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = keras.saving.load_model(root / ONE["from"])
+    network.layers[0].set_weights([np.zeros_like(w) for w in network.layers[0].get_weights()])
+    network.save(root / ONE["from"])
+    make(sources=[ONE, TWO], labels=[40]).rows()
+    said = capsys.readouterr().err
+    assert "sources: one: 100% of the features are nearly constant on the first images" in said
+    assert "sources: second" not in said
+
+
 def test_sources_are_looked_into_only_where_something_of_them_is_missing(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,8 +298,9 @@ def test_features_pass_once_whatever_the_arms_and_budgets(
         math.ceil(len(tasks.cut(runner.prepared.data.parts[part], question.target).labels) / 64)
         for part in ("train", "test")
     )
-    # Each image once for what was learned; of a seed's own network its 40 labels, and the test.
-    assert len(passed) == train + test + 3 * (1 + test)
+    # A look at the first, at features and inside; each image once for what was learned; of a
+    # seed's own network its 40 labels, and the test.
+    assert len(passed) == 2 + train + test + 3 * (1 + test)
     passed.clear()
     make(kept="another store", training=[{"steps": 30}]).run()
     assert passed == []

@@ -39,9 +39,9 @@ SMALLEST_SIDE = 96
 """Of images that a network of open size sees: at 32 pixels the last map is a single one."""
 
 
-# What zipfile, h5py and json raise of a file whose bytes are not as they were written.
-_UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, EOFError,
-               zipfile.BadZipFile, zlib.error)  # fmt: skip
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+              EOFError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+"""What Keras, zipfile, h5py and json raise of a file whose bytes are not as they were written."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def misfit(source: str, *, takes: str | None, why: str, given: Takes) -> str | N
     if takes is None or takes == in_words(given):
         return None
     return (
-        f"source_training: {source} takes {takes} ({why}), and is given {in_words(given)}; write "
-        f"preprocessing: {takes}"
+        f"{source} takes {takes} ({why}), and is given {in_words(given)}; "
+        f"write preprocessing: {takes}"
     )
 
 
@@ -152,7 +152,7 @@ def _config(path: Path) -> dict[str, Any]:
             with h5py.File(path) as file:
                 config = json.loads(file.attrs["model_config"])
         return dict(config)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if not path.is_file():
             raise UserError(f"{path}: there is no such file") from error
         if isinstance(error, KeyError) and path.suffix != ".keras":

@@ -1,8 +1,6 @@
 """A network that exists already, cut and fitted to our images, in place of a source network."""
 
 import math
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +23,7 @@ _BGR_MEANS = (103.939, 116.779, 123.68)
 # A feature whose deviation is a hundredth of its level says next to nothing.
 _CONSTANT, _MOST_CONSTANT = 0.01, 0.5
 _MOST_SATURATED = 0.5
-# What Keras, zipfile and h5py raise of a file whose bytes are not as they were written.
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
-               EOFError, zipfile.BadZipFile, zlib.error)  # fmt: skip
-_MISFIT = (
-    "does it take such values (source_training.preprocessing), and is it cut at the right layer?"
-)
+_MISFIT = "does it take such values (preprocessing), and is it cut at the right one (layer)?"
 
 
 @dataclass(frozen=True)
@@ -207,7 +200,7 @@ def _bounded(model: keras.Model, seen: np.ndarray) -> tuple[str, float, np.ndarr
 def _loaded(path: Path) -> keras.Model:
     try:
         model = keras.models.load_model(path, safe_mode=True, compile=False)
-    except _UNREADABLE as error:
+    except model_file.UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: cannot be read as a Keras model ({reason[:200]})") from error
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):

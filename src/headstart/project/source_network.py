@@ -91,7 +91,7 @@ def told(
     )
     facts = [fact]
     if amiss := model_file.misfit(source, takes=seen.takes, why=seen.why, given=given):
-        warnings.append(amiss)
+        warnings.append(f"source_training: {amiss}")
     elif seen.takes is None and given == (0.0, 1.0):
         facts.append(f"nothing in {source} tells what it takes for black and white: [0, 1] it is")
     if min(shape[0] / size[0], shape[1] / size[1]) < 1:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from headstart.core.errors import WrongValue
-from headstart.learning import blocks, pretrained
+from headstart.learning import blocks, features, pretrained
 from headstart.params.strategies import Strategy
 from headstart.study import sources
 from headstart.study.parameters import Source
@@ -18,6 +19,10 @@ def network(source: Source, root: Path, shape: tuple[int, ...]) -> keras.Model:
     Raises:
         UserError: As `pretrained.adopt_as`.
     """
+    return _adopted(source, root, shape).backbone
+
+
+def _adopted(source: Source, root: Path, shape: tuple[int, ...]) -> pretrained.Adopted:
     file = sources.path(source, root)
     return pretrained.adopt_as(
         source,
@@ -26,23 +31,32 @@ def network(source: Source, root: Path, shape: tuple[int, ...]) -> keras.Model:
         # Good for what it costs, which is asked before it is fetched.
         untrained=source.published and not file.is_file(),
         folder=file.parent,
-    ).backbone
+    )
 
 
 def check(
-    source: Source, strategies: Iterable[Strategy], *, root: Path, shape: tuple[int, ...]
-) -> None:
-    """Raises WrongValue where a network cannot be used, or has fewer blocks than a strategy trains.
+    source: Source, strategies: Iterable[Strategy], *, root: Path, images: np.ndarray
+) -> str | None:
+    """Returns what is amiss with how a network sees the first `images`, None where nothing is.
 
-    The key is `sources` or `arms`.
+    Args:
+        images: (n, height, width[, channels]) float32 in [0, 1].
+
+    Raises:
+        WrongValue: It cannot be used, or has fewer blocks than a strategy trains: the key is
+            `sources` or `arms`.
     """
     with sources.refused(source):
-        backbone = network(source, root, shape)
+        adopted = _adopted(source, root, images.shape[1:])
     counting = [strategy for strategy in strategies if strategy.counts_blocks]
     if counting:
-        count = len(blocks.groups(backbone))
+        count = len(blocks.groups(adopted.backbone))
         for strategy in counting:
             check_blocks(strategy, source, count)
+    look = pretrained.features_warning
+    return adopted.misfit or features.remembered(
+        adopted.backbone, images, features.shared(root), look
+    )
 
 
 def check_blocks(strategy: Strategy, source: Source, count: int) -> None:
