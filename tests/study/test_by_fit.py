@@ -405,7 +405,7 @@ def test_two_nodes_one_of_which_dies_half_way_give_the_bytes_of_the_local_engine
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=280,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout[-4000:]
     assert ("killed a node" in done.stdout) == ("--kill" in options)

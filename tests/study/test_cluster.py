@@ -41,7 +41,7 @@ def on_two_nodes(raw: Path, folder: Path, *options: str) -> str:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=280,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
