@@ -145,6 +145,9 @@ def check(
     cheaper: Annotated[
         bool, typer.Option("--cheaper", help="With --study: write a grid that takes less.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure nothing, and so tell no time and memory.")
+    ] = False,
 ) -> None:
     """Say what a run will do and what would go wrong; trains nothing."""
     from headstart.project import check
@@ -152,10 +155,12 @@ def check(
     root = Path.cwd()
     if cheaper and not of_study:
         raise UserError("--cheaper is a word of --study; give both")
+    if quick and of_study:
+        raise UserError("--study measures; leave out --quick")
     if only_bytes:
         typer.echo("\n".join(same_bytes.compared(root)))
         return
-    report = check.check(root)
+    report = check.check(root, quick=quick)
     if not report.problems:
         lock.write(root)
     if cache:

@@ -33,12 +33,19 @@ def test_what_will_run_is_told_with_the_sizes_that_prepare_makes(prepared: Own) 
             labels = np.load(prepared.root / f"data/prepared/{role}/{part}_labels.npy")
             assert f"{role} {part}: {len(labels)} images" in said
     assert "nothing stands in the way" in said
+    # What takes the seconds is left out, and the rest is said as before.
+    quick = said_of(prepared, "--quick").splitlines()
+    timed = said.splitlines()
+    assert [line for line in timed if line.startswith("expected: ")]
+    assert not [line for line in quick if line.startswith("expected: ") or " a step, " in line]
+    assert {line.partition("; on this machine")[0] for line in timed} >= {*quick}
+    assert "leave out --quick" in said_of(prepared, "--study", "--quick", status=1)
 
 
 def test_check_starts_without_tensorflow(prepared: Own) -> None:
     code = (
         "import sys; from pathlib import Path; from headstart.project import check\n"
-        "assert not check.check(Path('.')).problems\n"
+        "assert not check.check(Path('.'), quick=True).problems\n"
         "print(sorted({'tensorflow', 'keras', 'mlflow', 'sklearn', 'dvc'} & {*sys.modules}))"
     )
     assert prepared.run("python", "-c", code).strip() == "[]"
@@ -74,7 +81,7 @@ def test_what_would_stop_a_run_is_told_and_fails(
     before = path.read_text()
     try:
         edit_params(path, {key: value})
-        report = check.check(prepared.root)
+        report = check.check(prepared.root, quick=True)
     finally:
         path.write_text(before)
     assert said in "\n".join(report.problems)
@@ -85,7 +92,7 @@ def test_difference_between_the_arms_is_told(prepared: Own) -> None:
     before = path.read_text()
     try:
         edit_params(path, {"train_b.overrides": "{epochs: 3}"})
-        report = check.check(prepared.root)
+        report = check.check(prepared.root, quick=True)
     finally:
         path.write_text(before)
     assert "not a fair comparison: epochs differ between the arms" in report.warnings
@@ -94,13 +101,15 @@ def test_difference_between_the_arms_is_told(prepared: Own) -> None:
 def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> None:
     photos = blobs(tmp_path / "photos", ["a", "b", "c", "d"])
     project = new(tmp_path / "own", data=photos, target=["a", "b"])
-    report = check.check(project.root)
+    report = check.check(project.root, quick=True)
     assert "data: own, 48 images of 12 x 12, 4 classes" in report.lines
     assert not report.problems
     save(project.root / "data/own/photos/a/large.png", np.ones((30, 30), np.uint8))
-    assert "has images of 2 sizes" in "\n".join(check.check(project.root).problems)
+    assert "has images of 2 sizes" in "\n".join(check.check(project.root, quick=True).problems)
     (project.root / "data/own/photos/a/large.png").write_text("no image")
-    assert "large.png: is no PNG or JPEG" in "\n".join(check.check(project.root).problems)
+    assert "large.png: is no PNG or JPEG" in "\n".join(
+        check.check(project.root, quick=True).problems
+    )
 
 
 def test_damaged_photograph_is_told_before_it_stops_a_run(tmp_path: Path) -> None:
@@ -110,11 +119,11 @@ def test_damaged_photograph_is_told_before_it_stops_a_run(tmp_path: Path) -> Non
             pixels = random.integers(0, 256, (40, 40, 3), np.uint8)
             save(tmp_path / f"photos/{name}/{number}.jpg", pixels)
     project = new(tmp_path / "own", data=tmp_path / "photos", target=["a", "b"])
-    assert not check.check(project.root).problems
+    assert not check.check(project.root, quick=True).problems
     # Its header is whole, so that only decoding all of it tells.
     photo = project.root / "data/own/photos/b/3.jpg"
     photo.write_bytes(photo.read_bytes()[:-300])
-    (problem,) = check.check(project.root).problems
+    (problem,) = check.check(project.root, quick=True).problems
     assert "b/3.jpg: is no PNG or JPEG image, or damaged" in problem
 
 
@@ -122,20 +131,22 @@ def test_what_the_test_images_can_show_is_told_beforehand(prepared: Own, tmp_pat
     project = Own(prepared.clone_to(tmp_path / "project").root)
     images = len(np.load(project.root / "data/prepared/target/test_labels.npy"))
     least = power.visible_difference(images, accuracy=0.9, alpha=0.05)
-    said = said_of(project)
+    said = said_of(project, "--quick")
     assert f"{images} target test images: the least difference that the verdict sees" in said
     assert f"{least:.3f} at 0.9, " in said
     assert "`equivalent` (evaluate.margin 0.005) cannot be reached: it takes 328" in said
     edit_params(project.root / "params.yaml", {"evaluate.margin": "0.1"})
     most = power.most_discordant(images, alpha=0.05, margin=0.1)
-    assert f"can be reached: with at most {most} answers, evenly split" in said_of(project)
+    assert f"can be reached: with at most {most} answers, evenly split" in said_of(
+        project, "--quick"
+    )
     edit_params(project.root / "params.yaml", {"evaluate.margin": "0"})
-    assert "`equivalent`" not in said_of(project)
+    assert "`equivalent`" not in said_of(project, "--quick")
 
 
 def test_counts_are_unknown_before_the_images_are_there(tmp_path: Path) -> None:
     project = new(tmp_path / "new", dataset="mnist", target=["3", "5"])
-    lines = check.check(project.root).lines
+    lines = check.check(project.root, quick=True).lines
     assert "how many images each class has is known once `download` has run" in lines
     assert [line for line in lines if line.startswith("target test: about ")]
     assert not [line for line in lines if "(3: " in line]
@@ -143,7 +154,7 @@ def test_counts_are_unknown_before_the_images_are_there(tmp_path: Path) -> None:
 
 def test_silently_damaged_cache_is_found_named_and_mended(prepared: Own, tmp_path: Path) -> None:
     project = Own(prepared.clone_to(tmp_path / "project").root)
-    assert "0 damaged" in said_of(project, "--cache")
+    assert "0 damaged" in said_of(project, "--quick", "--cache")
     victim = next(
         path
         for path in (project.root / ".dvc/cache/files/md5").glob("??/*")
@@ -158,20 +169,20 @@ def test_silently_damaged_cache_is_found_named_and_mended(prepared: Own, tmp_pat
     victim.chmod(0o444)
     # DVC itself sees nothing.
     assert "up to date" in project.run("dvc", "status", "prepare")
-    said = said_of(project, "--cache", status=1)
+    said = said_of(project, "--quick", "--cache", status=1)
     assert str(victim) in said
     assert "1 damaged" in said
     # The command that the message gives mends it.
     command = next(line for line in said.splitlines() if "cp -f" in line).split(": ")[-1]
     project.run("sh", "-c", command)
-    assert "0 damaged" in said_of(project, "--cache")
+    assert "0 damaged" in said_of(project, "--quick", "--cache")
 
 
 def test_committed_parameters_pass_their_own_check(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/fashion_mnist").symlink_to(raw)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    report = check.check(tmp_path)
+    report = check.check(tmp_path, quick=True)
     assert report.problems == []
     shown = "\n".join(report.lines)
     assert "target test: 967 images (sandal: 485, shirt: 482)" in shown

@@ -26,10 +26,11 @@ def tell(
     shown: np.ndarray | None,
     decoding: float,
     root: Path,
+    measure: bool,
 ) -> None:
     """Adds to `report` what each training is, and what all of them take on this machine.
 
-    Where nothing else stands in the way, steps are measured, which takes some seconds.
+    Where nothing else stands in the way, steps are measured if asked, which takes some seconds.
 
     Args:
         settings: Of the project at `root`.
@@ -53,7 +54,7 @@ def tell(
     if works is None:
         return
     found = None
-    if not report.problems:
+    if measure and not report.problems:
         found = _measured(
             settings, report, shape=shape, images=trained, classes=classes, shown=shown, root=root
         )
