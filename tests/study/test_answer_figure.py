@@ -139,7 +139,7 @@ def test_interval_without_an_upper_end_has_no_cap_there() -> None:
         (
             {"baseline": {10: 0.5, 100: 0.5}, "frozen": {10: 0.8, 100: 0.9}},
             12,
-            "Nothing to compare: frozen or the baseline has not learned",
+            "Nothing to compare: frozen or the baseline is not shown to learn",
         ),
         (
             {"baseline": {10: 0.8, 100: 0.9}, "random_frozen": {10: 0.6, 100: 0.65}},

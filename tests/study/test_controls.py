@@ -71,7 +71,10 @@ def test_gain_over_the_control_is_that_of_the_same_seeds() -> None:
     [
         (MIDDLE, "Over the untrained network what was learned gains: +"),
         (GOOD, "what was learned makes no difference of 0.5 points: +0.00 points ("),
-        (NOTHING, "An untrained network of the same shape (random_frozen of x) does not learn"),
+        (
+            NOTHING,
+            "An untrained network of the same shape (random_frozen of x) is not shown to learn",
+        ),
     ],
 )
 def test_answer_tells_what_was_learned_and_what_the_shape_alone_gives(

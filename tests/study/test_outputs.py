@@ -292,13 +292,13 @@ def test_no_labels_are_told_where_an_arm_has_not_learned() -> None:
     assert "undetermined" not in {kinds["20"], kinds["100"]}
     (line,) = told(made(shares=shares))
     assert "transfer is better" in line
-    assert "With 10 labels baseline has not learned the task, so that no labels saved" in line
+    assert "With 10 labels baseline is not shown to learn the task, so that no labels saved" in line
     curves = cells_table.curves(made(shares=shares))
     (headline,) = headlines.headlines(
         curves, derived_table.area_rows(curves, RULES), RULES
     ).values()
     assert headline.title == (
-        "No labels saved are told: with 10 labels baseline has not learned the task"
+        "No labels saved are told: with 10 labels baseline is not shown to learn the task"
     )
 
 
@@ -314,18 +314,39 @@ def test_equal_accuracies_of_few_seeds_are_trained_and_show_no_equivalence(seeds
 def test_answer_says_which_of_its_verdicts_hang_on_the_learning_rate() -> None:
     curves = cells_table.curves(made() + made(training="steps=9"))
     areas = derived_table.area_rows(curves, RULES)
-    same = answer.sentences(curves, areas, RULES, unsearched=areas)
+    same = answer.sentences(curves, areas, RULES, before=curves, areas_before=areas)
     assert "; without a search for learning rates 0 of these 4 are others." in same[0]
     others = [
         dataclasses.replace(area, verdict=verdicts.CANNOT_TELL) if area.range == "few" else area
         for area in areas
     ]
-    told_of = answer.sentences(curves, areas, RULES, unsearched=others)
+    told_of = answer.sentences(curves, areas, RULES, before=curves, areas_before=others)
     assert "; without a search for learning rates 2 of these 4 are others." in told_of[0]
     for before, after in zip(same[1:], told_of[1:], strict=True):
         aside = "; hangs on the learning rate: without a search the seeds cannot tell)."
         assert after.replace(aside, ").", 1) == before != after
     assert "hangs" not in " ".join(answer.sentences(curves, areas, RULES))
+
+
+def test_verdict_that_another_arm_has_without_a_search_hangs_on_no_rate() -> None:
+    def best(arm: str) -> Any:
+        shares = {own: dict(SHARES[own if own == "baseline" else "frozen"]) for own in SHARES}
+        shares[arm] = {10: 0.9, 100: 0.95, 1000: 0.99}
+        curves = cells_table.curves(made(shares=shares))
+        return curves, derived_table.area_rows(curves, RULES)
+
+    (curves, areas), (before, areas_before) = best("frozen"), best("finetune")
+    # Each arm for itself has another verdict at each rate; the best of both is better at both.
+    assert [row.verdict for row in areas] != [row.verdict for row in areas_before]
+    (line,) = answer.sentences(curves, areas, RULES, before=before, areas_before=areas_before)
+    assert "frozen, the best of 2" in line
+    assert "hangs" not in line
+    worse = [
+        dataclasses.replace(row, verdict=verdicts.CANNOT_TELL) if row.arm == "finetune" else row
+        for row in areas_before
+    ]
+    (line,) = answer.sentences(curves, areas, RULES, before=before, areas_before=worse)
+    assert "without a search the seeds cannot tell (finetune)" in line
 
 
 def test_answer_says_how_many_trainings_failed_where_the_arms_differ_in_it() -> None:
@@ -401,12 +422,19 @@ def test_labels_are_not_called_saved_where_the_arm_is_not_called_better() -> Non
         saved, 10, verdict=verdicts.NO_WORSE, lacks_steps=False
     )
     assert "saved is not concluded; read off the curves, the baseline needs 55 labels" in sentence
+    none = Estimate(1.0, 0.0, 0.0, "at most")
+    for verdict, opening in (
+        (verdicts.NO_WORSE, "It saves no labels: with 10 the baseline is as good already."),
+        (verdicts.CANNOT_TELL, "That it saves no labels is not concluded; read off the curves, "),
+    ):
+        said = saved_in_words.saved_in_words(none, 10, verdict=verdict, lacks_steps=False)
+        assert said.startswith(opening)
 
 
 def test_answer_says_which_arm_has_not_learned_the_task() -> None:
     shares = {"baseline": {10: 0.5, 200: 0.9}, "frozen": {10: 0.9, 200: 0.9}}
     (line,) = told(made(shares=shares))
-    assert "With 10 labels there is nothing to compare: baseline has not learned" in line
+    assert "With 10 labels there is nothing to compare: baseline is not shown to learn" in line
     assert "With 200 labels " in line
 
 
@@ -591,6 +619,14 @@ def test_power_counts_no_fewer_seeds_than_sign_flips_need() -> None:
     summary, _, _ = tables(made())
     shown = power.seeds(summary, 0.9, RULES)[summary[0].setting]["frozen"][10]
     assert shown.endswith("(8)")
+
+
+def test_power_tells_nothing_of_arms_that_have_not_learned() -> None:
+    shares = {"baseline": {10: 0.5, 100: 0.9}, "frozen": {10: 0.9, 100: 0.95}}
+    summary, _, _ = tables(made(shares=shares))
+    cells = power.seeds(summary, 0.005, RULES)[summary[0].setting]["frozen"]
+    assert cells[10] == "not learned"
+    assert cells[100][0].isdigit()
 
 
 def test_claim_is_judged_by_what_is_left_of_it_corrected_over_its_cases() -> None:

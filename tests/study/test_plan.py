@@ -190,7 +190,12 @@ def test_search_is_on_five_seeds_at_every_rate_whatever_the_order_of_the_list() 
 
 
 def test_rate_that_is_taken_unsearched_is_the_nearest_to_the_sources() -> None:
-    source = {"epochs": 5, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.01}
+    source: dict[str, Any] = {
+        "epochs": 5,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+    }
     for rates, expected in (
         ([0.1], 0.1),
         ([0.1, 0.01], 0.01),
@@ -198,6 +203,10 @@ def test_rate_that_is_taken_unsearched_is_the_nearest_to_the_sources() -> None:
         ([0.1, 0.001], 0.001),
     ):
         assert grid(learning_rates=rates, source_training=source).reference_rate == expected
+    # As near by ratio, whose logarithms differ in the last digit.
+    for own, rates in ((0.003, [0.001, 0.009]), (0.1, [0.02, 0.5]), (0.05, [0.01, 0.25])):
+        source["learning_rate"] = own
+        assert grid(learning_rates=rates, source_training=source).reference_rate == rates[0]
 
 
 def test_number_of_steps_is_that_of_the_batches() -> None:

@@ -113,6 +113,32 @@ def test_what_the_gain_does_not_say_is_not_concluded_of_labels(tmp_path: Path) -
     assert last[7] == "cannot tell"
 
 
+def test_seeds_in_any_order_give_the_same_table(tmp_path: Path) -> None:
+    header, *rows = seeded(12).splitlines()
+    whole = table("\n".join([header, *rows]), tmp_path, baseline="scratch")
+    for order in range(3):
+        shuffled = [rows[place] for place in np.random.default_rng(order).permutation(len(rows))]
+        assert table("\n".join([header, *shuffled]), tmp_path, baseline="scratch") == whole
+
+
+def test_arm_with_fewer_labels_than_the_baseline_ever_had_costs_none(tmp_path: Path) -> None:
+    lines = ["arm,labels,seed,accuracy"]
+    for seed in range(10):
+        for arm, labels, mean in (
+            ("baseline", 100, 0.60), ("baseline", 1000, 0.80), ("x", 10, 0.55), ("x", 100, 0.55),
+        ):  # fmt: skip
+            lines.append(f"{arm},{labels},{seed},{mean + 0.001 * (seed if arm == 'x' else -seed)}")
+    below, same = table("\n".join(lines), tmp_path)[1:]
+    # With 10 labels nobody has seen the baseline.
+    assert (below[3], below[7]) == ("at most 10.00", "cannot tell")
+    assert (same[3], same[7]) == ("at most 1.00", "costs labels")
+
+
+def test_large_numbers_of_labels_keep_their_digits(tmp_path: Path) -> None:
+    text = "labels,arm,accuracy\n1281167,baseline,0.5\n1281167,a,0.6\n1281168.5,a,0.7\n"
+    assert [row[1] for row in table(text, tmp_path)[1:]] == ["1281167", "1.28117e+06"]
+
+
 def test_few_seeds_conclude_nothing_of_labels(tmp_path: Path) -> None:
     for count, word in ((1, ""), (2, "cannot tell"), (5, "cannot tell"), (6, "saves labels")):
         rows = table(seeded(count), tmp_path, baseline="scratch")
@@ -135,7 +161,8 @@ def test_budgets_of_arm_and_baseline_may_differ(tmp_path: Path) -> None:
         ("labels,arm,accuracy\n10,baseline,91.5\n", "line 2: accuracy is '91.5'; expected is a sh"),
         ("labels,arm,error\n10,baseline,nan\n", "line 2: error is 'nan'"),
         ("labels,arm,accuracy\n10,baseline,0.5\n\nten,a,0.5\n", "line 4: labels is 'ten'"),
-        ("labels,arm,accuracy\n0,baseline,0.5\n", "labels is '0'; expected is a number, 1 or"),
+        ("labels,arm,accuracy\n0,baseline,0.5\n", "labels is '0'; expected is a number from 1"),
+        ("labels,arm,accuracy\n1e300,baseline,0.5\n", "labels is '1e300'; expected is a number fr"),
         ("labels,arm,accuracy\n10,,0.5\n", "line 2: expected is one value for each of"),
         ("labels,arm,accuracy\n10,a,0.5,7\n", "line 2: expected is one value for each of"),
         ("labels,arm,accuracy\n10,a\n", "line 2: accuracy is ''"),
@@ -163,10 +190,20 @@ def test_refusal_names_the_line_and_what_is_expected(
 
 def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("labels,arm,accuracy\n1,ä,1\n".encode("latin-1"))
-    for path in (tmp_path / "none.csv", tmp_path, tmp_path / "latin.csv"):
+    latin = tmp_path / "latin.csv"
+    for path in (tmp_path / "none.csv", tmp_path, latin, latin / "below", tmp_path / ("n" * 300)):
         done = run(str(path))
         assert done.exit_code == 1
         assert "is not a CSV file that can be read" in done.stderr
+
+
+def test_quote_that_is_not_closed_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "quote.csv"
+    rows = "\n".join(f"{labels},a,0.5" for labels in range(1, 20_000))
+    path.write_text(f'labels,arm,accuracy\n10,"baseline,0.5\n{rows}\n')
+    done = run(str(path))
+    assert done.exit_code == 1
+    assert re.search(r"line \d+: cannot be read as CSV .*is a quote not\s+closed", done.stderr)
 
 
 def test_mark_and_spaces_of_spreadsheets_are_read(tmp_path: Path) -> None:

@@ -46,20 +46,21 @@ def sentences(
     settings: Statistics,
     *,
     controls: Sequence[AreaRow] = (),
-    unsearched: Sequence[AreaRow] = (),
+    before: Curves | None = None,
+    areas_before: Sequence[AreaRow] = (),
 ) -> list[str]:
     """Returns what transfer is worth: all in short, then a text a setting, with a line a range.
 
     With few labels, with many, and the labels that are saved. Each range speaks of the
     transferred arm with the largest mean gain there, and its interval and its verdict know that it
     was chosen; and of its untrained control, over which `controls` are the areas.
-    `unsearched` are the same areas at the rates of no search: a verdict that is another there
-    hangs on the rate, and says so. Empty where no arm is transferred; nothing in short where there
-    is one setting.
+    `before` and `areas_before` are the same at the rates of no search: where the best arm there has
+    another verdict, this one hangs on the rate, and says so. Empty where no arm is transferred;
+    nothing in short where there is one setting.
     """
     rows = {(row.setting, row.arm, row.range): row for row in areas}
     learned = {(row.setting, row.arm, row.range): row for row in controls}
-    before = {(row.setting, row.arm, row.range): row.verdict for row in unsearched}
+    unsearched = {(row.setting, row.arm, row.range): row for row in areas_before}
     texts: list[str] = []
     judged: dict[str, list[AreaRow]] = {}
     hanging = 0
@@ -69,18 +70,19 @@ def sentences(
             continue
         base, lines = arms[BASELINE], [f"{place(setting)}:"]
         for name in spoken_of(base.labels):
-            best = best_in(setting, name, transfers, base, settings)
+            best, alone, row = _best_row(setting, name, arms, rows, settings)
             budgets = ranges(base.labels)[name]
-            alone = rows[setting, list(transfers)[best.place], name]
-            pair = {BASELINE: base, alone.arm: transfers[alone.arm]}
-            row = _as_best(alone, gains(pair[alone.arm], base, budgets), base, best, settings)
+            pair = {BASELINE: base, row.arm: transfers[row.arm]}
             judged.setdefault(name, []).append(row)
-            other = before.get((setting, row.arm, name), alone.verdict)
-            other = row.verdict if other == alone.verdict else other
-            hanging += other != row.verdict
+            other = row
+            if before:
+                other = _best_row(setting, name, before[setting], unsearched, settings)[-1]
+            hanging += other.verdict != row.verdict
             if row.verdict == verdicts.INVALID:
                 failed = [arm for arm in pair if unfit(pair[arm].among(budgets), settings)]
-                lines.append(_unfit_in_words(row, failed, other))
+                others = [rows[setting, arm, name] for arm in transfers if arm != row.arm]
+                parts = [_unfit_in_words(row, failed, other), *_others_in_words(others)]
+                lines.append(" ".join(parts))
                 continue
             parts = [_range_in_words(row, best, settings, other, alone=alone.verdict)]
             parts += _failures_in_words({arm: pair[arm].among(budgets) for arm in pair})
@@ -112,7 +114,7 @@ def sentences(
         texts.append("\n  ".join(lines))
     if len(texts) < 2:
         return texts
-    return [_in_short(judged, hanging if unsearched else None, settings), *texts]
+    return [_in_short(judged, hanging if before else None, settings), *texts]
 
 
 def spoken_of(labels: np.ndarray) -> list[str]:
@@ -145,6 +147,22 @@ def _in_short(
     return f"In short: {'; '.join(parts)}."
 
 
+def _best_row(
+    setting: Setting,
+    name: str,
+    arms: Mapping[str, Curve],
+    rows: Mapping[tuple[Setting, str, str], AreaRow],
+    settings: Statistics,
+) -> tuple[Best, AreaRow, AreaRow]:
+    """Returns the best transfer over a range, its row by itself, and as the best of several."""
+    base = arms[BASELINE]
+    transfers = {arm: own for arm, own in arms.items() if of_arm(arm).from_source}
+    best = best_in(setting, name, transfers, base, settings)
+    row = rows[setting, list(transfers)[best.place], name]
+    gain = gains(transfers[row.arm], base, ranges(base.labels)[name])
+    return best, row, _as_best(row, gain, base, best, settings)
+
+
 def _as_best(
     row: AreaRow, gain: np.ndarray, base: Curve, best: Best, settings: Statistics
 ) -> AreaRow:
@@ -174,8 +192,7 @@ def unlearned(curves: Mapping[str, Curve], settings: Statistics) -> str:
     if not failed:
         return ""
     labels = next(iter(first.values()))[0].row.labels
-    have = "have" if len(failed) > 1 else "has"
-    return f"With {labels} labels {' and '.join(failed)} {have} not learned the task"
+    return f"With {labels} labels {_not_shown(failed)}"
 
 
 def best_in(
@@ -222,18 +239,23 @@ def _span(row: AreaRow) -> str:
     return f"With {few} labels" if few == many else f"With {few} to {many} labels"
 
 
-def _unfit_in_words(row: AreaRow, failed: Sequence[str], before: str) -> str:
-    who, have = " and ".join(failed), "have" if len(failed) > 1 else "has"
+def _unfit_in_words(row: AreaRow, failed: Sequence[str], before: AreaRow) -> str:
     hangs = _hangs(row, before)
     aside = f" ({hangs})" if hangs else ""
-    return f"{_span(row)} {_WORDS[row.verdict]}: {who} {have} not learned the task{aside}."
+    return f"{_span(row)} {_WORDS[row.verdict]}: {_not_shown(failed)}{aside}."
 
 
-def _hangs(row: AreaRow, before: str) -> str:
-    """Returns what a verdict is at the rates of no search; empty where it is the same."""
-    if before == row.verdict:
+def _not_shown(arms: Sequence[str]) -> str:
+    """Returns that arms may be at chance: few seeds may not tell more from it."""
+    return f"{' and '.join(arms)} {'are' if len(arms) > 1 else 'is'} not shown to learn the task"
+
+
+def _hangs(row: AreaRow, before: AreaRow) -> str:
+    """Returns what the verdict is at the rates of no search; empty where it is the same."""
+    if before.verdict == row.verdict:
         return ""
-    return f"hangs on the learning rate: without a search {_WORDS[before]}"
+    whose = f" ({before.arm})" if before.arm != row.arm else ""
+    return f"hangs on the learning rate: without a search {_WORDS[before.verdict]}{whose}"
 
 
 def _failures_in_words(cells: Mapping[str, Sequence[Cells]]) -> list[str]:
@@ -252,7 +274,7 @@ def _failures_in_words(cells: Mapping[str, Sequence[Cells]]) -> list[str]:
 
 
 def _range_in_words(
-    row: AreaRow, best: Best, settings: Statistics, before: str, *, alone: str
+    row: AreaRow, best: Best, settings: Statistics, before: AreaRow, *, alone: str
 ) -> str:
     margin = f"{100 * settings.margin:g}"
     meaning = _MEANINGS[row.verdict].format(margin=margin)
@@ -295,7 +317,7 @@ def control_in_words(
     """
     who = f"An untrained network of the same shape ({control.arm})"
     if over.verdict == verdicts.INVALID:
-        return f"{who} does not learn the task."
+        return f"{who} is not shown to learn the task."
     side = "above" if control.gain >= 0 else "below"
     low, high = control.gain_low, control.gain_high
     interval = "" if math.isnan(low) else f" ({points(low)} to {points(high)})"

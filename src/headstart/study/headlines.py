@@ -17,7 +17,12 @@ from headstart.study.answer import (
 from headstart.study.cells_table import Curve, Curves
 from headstart.study.derived_table import lacks_steps
 from headstart.study.parameters import Statistics
-from headstart.study.saved_in_words import apart_by_medians, interval_in_words, saves_labels
+from headstart.study.saved_in_words import (
+    SAVES_NONE,
+    apart_by_medians,
+    interval_in_words,
+    saves_labels,
+)
 
 
 def headlines(
@@ -72,7 +77,7 @@ def _headline(
         return Headline(f"One seed cannot tell whether {arm} saves labels", "", untold=True)
     if verdict == verdicts.INVALID:
         return Headline(
-            f"Nothing to compare: {arm} or the baseline has not learned", "", untold=True
+            f"Nothing to compare: {arm} or the baseline is not shown to learn", "", untold=True
         )
     if failed := unlearned({BASELINE: base, arm: among[arm]}, settings):
         return Headline(
@@ -85,7 +90,7 @@ def _headline(
             untold=True,
         )
     saves = saves_labels(saved)
-    if saves is False:
+    if saves is False and verdict in SAVES_NONE:
         return Headline(f"{arm} saves no labels", "")
     if not saves or verdict != TRANSFER_BETTER:
         return Headline(f"Whether {arm} saves labels cannot be told", "", untold=True)

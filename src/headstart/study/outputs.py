@@ -56,7 +56,14 @@ def write(
     areas = derived_table.area_rows(curves, settings)
     controls = derived_table.control_rows(curves, settings)
     derived = derived_table.derived_rows(curves, settings)
-    told = answer.sentences(curves, areas, settings, controls=controls, unsearched=areas_before)
+    told = answer.sentences(
+        curves,
+        areas,
+        settings,
+        controls=controls,
+        before=curves_before,
+        areas_before=areas_before,
+    )
     record = {
         "answer": told,
         **derived_table.record(summary, areas, controls, derived),

@@ -272,7 +272,10 @@ class Grid(Section):
     def reference_rate(self) -> float:
         """The rate taken where none is searched: nearest to the source's own, lower of equals."""
         own = self.source_training.learning_rate
-        return min(self.learning_rates, key=lambda rate: (abs(math.log(rate / own)), rate))
+        # Logarithms that should be equal differ in their last digits.
+        return min(
+            self.learning_rates, key=lambda rate: (round(abs(math.log(rate / own)), 9), rate)
+        )
 
 
 class Study(Section):

@@ -17,7 +17,7 @@ def seeds(summary: Sequence[SummaryRow], gain: float, settings: Statistics) -> d
 
     Such as `49 (92)`: in a paired t-test of its own, and corrected for the comparisons of its
     family (at alpha divided by them, a little stricter than max-T), never fewer than give enough
-    flips of signs.
+    flips of signs. Nothing is told of arms that have not learned: their spread is that of chance.
 
     Raises:
         UserError: The study has several splits, where seeds are not all that makes the spread.
@@ -34,6 +34,9 @@ def seeds(summary: Sequence[SummaryRow], gain: float, settings: Statistics) -> d
     cells: dict[Setting, Cells] = {}
     for setting, rows in family.items():
         for row in rows:
+            if row.verdict == verdicts.INVALID:
+                cells.setdefault(setting, {}).setdefault(row.arm, {})[row.labels] = "not learned"
+                continue
             alone, corrected = (
                 verdicts.seeds_needed(gain, row.gain_std, level=settings.alpha / comparisons)
                 for comparisons in (1, len(rows))

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from headstart.study.saved_in_words import interval_in_words, saves_labels
 from headstart.study.statistics import Resampling
 
 _SAMPLES = 2000
+_MOST_LABELS = 1e12
 _HEADER = ("arm", "labels", "accuracy", "factor", "interval", "labels saved", "cubic", "")
 _VERDICTS = {True: "saves labels", False: "costs labels", None: "cannot tell"}
 
@@ -55,19 +57,20 @@ def rows(path: Path, *, baseline: str, confidence: float) -> list[tuple[str, ...
             f"{', '.join(curves)}; `--baseline NAME` names the baseline"
         )
     base = curves.pop(baseline)
-    names = list(next(iter(base.accuracies.values())))
+    # Rows come in any order, and what is drawn of seeds goes by their places.
+    names = sorted(next(iter(base.accuracies.values())), key=_in_order)
     for arm, curve in ((baseline, base), *curves.items()):
         for labels, own in curve.accuracies.items():
             if own.keys() != set(names):
                 raise UserError(
-                    f"{path}: {arm} with {labels:g} labels has the seeds {', '.join(own)}, and "
-                    f"{baseline} begins with {', '.join(names)}; every point needs the same"
+                    f"{path}: {arm} with {_whole(labels)} labels has the seeds {', '.join(own)}, "
+                    f"and {baseline} begins with {', '.join(names)}; every point needs the same"
                 )
     made: list[tuple[str, ...]] = [_HEADER]
     better = iter(_better(base, curves.values(), names, alpha=1 - confidence))
     for arm, curve in curves.items():
         for labels, accuracies in zip(curve.labels, curve.array(names), strict=True):
-            generator = seeds.generator(0, "saved", arm, f"{labels:g}")
+            generator = seeds.generator(0, "saved", arm, _whole(labels))
             estimate = labels_saved(
                 np.array(base.labels),
                 base.array(names),
@@ -77,7 +80,7 @@ def rows(path: Path, *, baseline: str, confidence: float) -> list[tuple[str, ...
             )
             saves = saves_labels(estimate)
             word = _VERDICTS[saves if saves is next(better) else None]
-            point = arm, f"{labels:g}", f"{accuracies.mean():.4f}"
+            point = arm, _whole(labels), f"{accuracies.mean():.4f}"
             made.append((*point, *_cells(estimate, labels), word if len(names) > 1 else ""))
     return made
 
@@ -87,8 +90,9 @@ def _better(
 ) -> list[bool | None]:
     """Returns of each point of the curves whether it is better than the baseline, or worse.
 
-    None where the seeds cannot tell, or where the baseline has no labels to be as good with. Below
-    its fewest labels the baseline is taken to be as good as with those.
+    None where the seeds cannot tell, or where the baseline was not seen with as many or as few
+    labels: beyond its ends it is taken to be as good as there, which is more below than it is, and
+    less above.
     """
     points = [
         (labels, accuracies - accuracies_at(np.array(base.labels), base.array(names), labels))
@@ -98,8 +102,9 @@ def _better(
     adjusted = verdicts.max_t(np.array([gain for _, gain in points]))
     told: list[bool | None] = []
     for (labels, gain), p in zip(points, adjusted.tolist(), strict=True):
-        beyond = labels > base.labels[-1] and gain.mean() > 0
-        told.append(bool(gain.mean() > 0) if p < alpha and not beyond else None)
+        above = bool(gain.mean() > 0)
+        unseen = labels > base.labels[-1] if above else labels < base.labels[0]
+        told.append(above if p < alpha and not unseen else None)
     return told
 
 
@@ -116,7 +121,7 @@ def _cells(saved: Estimate, own: float) -> tuple[str, str, str, str]:
 def _read(path: Path) -> dict[str, _Curve]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: is not a CSV file that can be read, with the columns labels, arm, accuracy "
             f"or error, and perhaps seed ({error})"
@@ -137,7 +142,7 @@ def _read(path: Path) -> dict[str, _Curve]:
         first = curve.lines.setdefault((labels, seed), line)
         if first != line:
             raise UserError(
-                f"{path}, line {line}: {arm} with {labels:g} labels stands in line {first} "
+                f"{path}, line {line}: {arm} with {_whole(labels)} labels stands in line {first} "
                 "already; a column seed tells repetitions apart"
             )
         curve.accuracies.setdefault(labels, {})[seed] = value
@@ -151,10 +156,10 @@ def _points(
 ) -> Iterator[tuple[int, str, float, str, float]]:
     """Yields line, arm, labels, seed and accuracy of each row, checked."""
     names = list(table.fieldnames or ())
-    for row in table:
+    for row in _whole_rows(path, table):
         place = f"{path}, line {table.line_num}"
         cells = {name: (row[name] or "").strip() for name in names}
-        labels = _number(cells["labels"], f"{place}: labels", 1, math.inf)
+        labels = _number(cells["labels"], f"{place}: labels", 1, _MOST_LABELS)
         value = _number(cells[measure], f"{place}: {measure}", 0, 1)
         if None in row or not all(cells.get(name, "-") for name in ("arm", "seed")):
             raise UserError(f"{place}: expected is one value for each of {', '.join(names)}")
@@ -162,13 +167,35 @@ def _points(
         yield table.line_num, cells["arm"], labels, cells.get("seed", ""), accuracy
 
 
+def _whole_rows(path: Path, table: "csv.DictReader[str]") -> Iterator[dict[Any, Any]]:
+    try:
+        yield from table
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {table.line_num}: cannot be read as CSV ({error}); is a quote not "
+            "closed?"
+        ) from error
+
+
 def _number(text: str, what: str, low: float, high: float) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if low <= value <= high and math.isfinite(value):
+    if low <= value <= high:
         return value
     share = "a share from 0 to 1, a percentage divided by 100"
-    allowed = share if high == 1 else f"a number, {low} or more"
+    allowed = share if high == 1 else f"a number from {low} to {high:g}"
     raise UserError(f"{what} is {text!r}; expected is {allowed}")
+
+
+def _whole(labels: float) -> str:
+    """Returns a number of labels with all its digits; few where it is no whole one."""
+    return f"{labels:.0f}" if labels.is_integer() else f"{labels:g}"
+
+
+def _in_order(seed: str) -> tuple[float, str]:
+    try:
+        return float(seed), seed
+    except ValueError:
+        return math.inf, seed

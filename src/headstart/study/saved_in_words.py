@@ -4,8 +4,12 @@ import math
 from collections.abc import Callable
 
 from headstart.judging.verdict import BASELINE_BETTER, TRANSFER_BETTER
+from headstart.study import verdicts
 from headstart.study.cells_table import Curve
 from headstart.study.curves import UNDETERMINED, Estimate, saved_by_medians
+
+SAVES_NONE = (BASELINE_BETTER, verdicts.EQUIVALENT, verdicts.NO_WORSE)
+"""Verdicts about an arm with which it is concluded that it saves no labels."""
 
 # Of fewer seeds a median is no better than a mean.
 _MEDIANS = 5
@@ -26,7 +30,10 @@ def saved_in_words(saved: Estimate, own: int, *, verdict: str, lacks_steps: bool
         return "How many labels that saves cannot be told on this grid."
     saves = saves_labels(saved)
     if saves is False and saved.kind == "at most" and saved.value == 1:
-        return f"It saves no labels: with {own} the baseline is as good already."
+        good = f"with {own} the baseline is as good already"
+        if verdict in SAVES_NONE:
+            return f"It saves no labels: {good}."
+        return f"That it saves no labels is not concluded; read off the curves, {good}."
     if saves is None and saved.kind == "at most" and saved.value == 1 <= saved.high < math.inf:
         return (
             f"Whether it saves labels cannot be told: with {own} the baseline is as good already, "
@@ -65,10 +72,14 @@ def apart_by_medians(saved: Estimate, base: Curve, own: Curve) -> str:
 
 
 def saves_labels(saved: Estimate) -> bool | None:
-    """Tells whether an arm saves labels; None where its interval allows for both, or is none."""
+    """Tells whether an arm saves labels; None where its interval allows for both, or is none.
+
+    An arm with fewer labels than the baseline ever had may save up to so many, or cost.
+    """
     if saved.low > 1:
         return True
-    return False if saved.high < 1 else None
+    unseen = saved.kind == "at most" and saved.value > 1
+    return False if saved.high < 1 and not unseen else None
 
 
 def interval_in_words(saved: Estimate, *, form: Callable[[float], str] = "{:.2f}".format) -> str:
