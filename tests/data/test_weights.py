@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 from own_projects import new
-from published import Answer, Handler, Server, missing, running
+from published import (
+    Answer,
+    Handler,
+    Server,
+    missing,
+    running,
+    secured,
+    write_certificate,
+)
 
 from headstart.core.errors import UserError, located
 from headstart.data import verify, web, weights
@@ -244,6 +252,24 @@ def test_sum_beside_a_file_counts_however_it_was_written(
     monkeypatch.chdir(tmp_path / "carried")
     with pytest.raises(UserError, match="trusted on first use, over https:// only"):
         keep(tmp_path / "new", name=UNPUBLISHED)
+
+
+def test_only_what_can_be_weights_is_trusted_on_first_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = write_certificate(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    network = dataclasses.replace(weights.NETWORKS[UNPUBLISHED], parameters=1000)
+    monkeypatch.setitem(weights.NETWORKS, UNPUBLISHED, network)
+    good = b"\x89HDF\r\n\x1a\n" + bytes(4000)
+    with running(secured(certificate)) as start:
+        for content in (b"<html>Log in</html>" * 1000, good[:3999], b""):
+            with pytest.raises(UserError, match="is something else than the file, a web page or"):
+                keep(tmp_path / "here", start(sends(content)).url, name=UNPUBLISHED)
+            assert list((tmp_path / "here").iterdir()) == []
+        keep(tmp_path / "here", start(sends(good)).url, name=UNPUBLISHED)
+    (file,) = (tmp_path / "here").iterdir()
+    assert file.read_bytes() == good
 
 
 @pytest.mark.parametrize("alpha", ["1.3", "1.4"])

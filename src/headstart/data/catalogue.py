@@ -12,7 +12,8 @@ class PublishedFile:
     """One published file: its name, size and sums (hex), all of the decompressed bytes.
 
     Where no sum could be verified beforehand, what first comes over https is trusted. A size that
-    is not published is None: then `most` bytes are taken.
+    is not published is None: then `most` bytes are taken. What is trusted must have `least` bytes
+    and, with `hdf5`, begin as HDF5 does: a server may send a page in the place of a file.
     """
 
     name: str
@@ -20,6 +21,8 @@ class PublishedFile:
     sha256: str | None
     md5: str | None = None
     most: int = 0
+    least: int = 0
+    hdf5: bool = False
 
     @property
     def limit(self) -> int:

@@ -22,6 +22,7 @@ _SUMS = TypeAdapter(
     dict[str, dict[str, Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]]],
     config=ConfigDict(strict=True),
 )
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,12 @@ def _locked(lock: Path | None) -> dict[str, dict[str, str]]:
 
 def _trust(dataset: Published, file: PublishedFile, part: Path, lock: Path | None) -> None:
     """Writes the sum of a file that came over https into the lock file."""
+    with part.open("rb") as content:
+        is_hdf5 = content.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
+    if (file.hdf5 and not is_hdf5) or part.stat().st_size < file.least:
+        raise FileRefused(
+            "is something else than the file, a web page or a part of it: take another address"
+        )
     digest = sha256(part)
     for other in DATASETS.values():
         if other.name != dataset.name and digest in {known.sha256 for known in other.files}:

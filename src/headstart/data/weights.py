@@ -94,6 +94,8 @@ class PublishedNetwork:
             self.sha256 or (None if self.md5 else sha256),
             md5=self.md5,
             most=_BYTES_A_WEIGHT * self.parameters * 5 // 4 + _HDF5_BYTES,
+            least=_BYTES_A_WEIGHT * self.parameters,
+            hdf5=True,
         )
 
 

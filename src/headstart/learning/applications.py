@@ -42,7 +42,8 @@ def build(network: PublishedNetwork, weights: Path | None, *, size: tuple[int, i
                 "input_size", f"{network.name} takes 32 pixels a side or more"
             ) from error
         raise UserError(
-            f"{weights}: cannot be read as weights of {network.name} ({reason[:200]})"
+            f"{weights}: cannot be read as weights of {network.name} ({reason[:200]}); delete it, "
+            "and set source_training.sha256 to null if that is its sum: the next run fetches anew"
         ) from error
     return model
 
