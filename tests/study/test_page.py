@@ -44,7 +44,7 @@ def processor_seconds() -> float:
 @pytest.mark.timeout(200)
 def test_running_study_shows_within_a_second_what_is_there_and_judges_nothing(digits: Path) -> None:
     edit_params(digits / "study/params.yaml", {"grid.seeds": "3", "replicas.group_size": "1"})
-    # Tables of an earlier run, which DVC would have taken away.
+    # Tables of an earlier run, which stay until this one has ended.
     tables = digits / "metrics/study/grid"
     tables.mkdir(parents=True)
     (tables / "study.json").touch()
@@ -99,6 +99,15 @@ def test_stopped_study_shows_what_is_there_until_it_goes_on(
     assert "the stage has stopped" in text
     assert text.count(" 2 of 4 ") == 3
     assert text.count(" 0 of 4 ") == 1
+    stage.answer("grid")
+    assert page().output.split() == [str(PAGE), str(HTML)]
+    # Its tables stay while another goes on, and are not taken for the answer to that one.
+    edit_params(digits / "study/params.yaml", {"grid.seeds": "5"})
+    with monkeypatch.context() as stopped:
+        stopped.setattr(cells, "train", train)
+        with pytest.raises(KeyboardInterrupt):
+            stage.answer("grid")
+    assert page().output.startswith("interim: 16 of 20 networks\n")
     stage.answer("grid")
     assert page().output.split() == [str(PAGE), str(HTML)]
 

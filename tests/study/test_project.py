@@ -12,6 +12,7 @@ from images import blobs
 from labbooks import rows
 from own_projects import Own, new
 from projects import ROOT, edit_params
+from studies import digests
 
 from headstart.core import artefacts
 from headstart.params import reading
@@ -83,6 +84,18 @@ def test_second_study_trains_nothing_and_tells_the_answer(photographs: Own) -> N
     assert "Running stage" not in said
     assert answer[0] in said
     assert photographs.run("git", "status", "--porcelain") == ""
+
+
+def test_study_that_cannot_start_leaves_the_tables_of_the_last_one(
+    photographs: Own, tmp_path: Path
+) -> None:
+    project = Own(photographs.clone_to(tmp_path / "own").root)
+    folder = project.root / "metrics/study/grid"
+    before = digests(folder)
+    assert {"study.json", "summary.csv", "cost.png"} <= before.keys()
+    edit_params(project.root / "study/params.yaml", {"grid.labels": "[6000]"})
+    assert "study/params.yaml: grid.labels: 6000" in project.run(*STUDY, "run", status=1)
+    assert digests(folder) == before
 
 
 def test_power_and_saved_and_export_work_in_a_project(photographs: Own) -> None:

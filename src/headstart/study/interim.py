@@ -76,6 +76,13 @@ class Progress:
         """Whether the process that trains is there still."""
         return self.process is not None and self.process == _process(self.process[0])
 
+    def newer_than(self, record: Path) -> bool:
+        """Whether a stage trains, or has stopped, after the file `record` of tables came there.
+
+        Tables of the last stage that ended stay until another ends.
+        """
+        return self.running or self.told > record.stat().st_mtime
+
     @property
     def done(self) -> int:
         """The networks of the grid that are there, without those of a search."""
@@ -132,8 +139,9 @@ def unfinished(section: str, grid: Grid, tables: Path) -> Progress | None:
                 rows={str(place): row for place, row in enumerate(rows)},
                 **record,
             )
-    answered = (tables / "study.json").is_file() and _answered(section) in (None, asked)
-    if answered and not (progress and progress.running):
+    record_of_last = tables / "study.json"
+    answered = record_of_last.is_file() and _answered(section) in (None, asked)
+    if answered and not (progress and progress.newer_than(record_of_last)):
         return None
     if progress is None:
         raise UserError(
