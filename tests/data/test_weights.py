@@ -68,6 +68,7 @@ def keep(
     *,
     name: str | None = NAME,
     sha256: str | None = None,
+    input_size: tuple[int, int] | str = "auto",
     timeout: float = 5,
 ) -> None:
     source = f"keras:{name}" if name else None
@@ -75,7 +76,7 @@ def keep(
         weights.keep(
             source,
             folder,
-            input_size="auto",
+            input_size=input_size,
             sha256=sha256,
             environment={"HEADSTART_MIRROR": mirror, "HEADSTART_TIMEOUT": str(timeout)},
         )
@@ -123,7 +124,7 @@ def test_weights_that_cannot_be_had_are_one_message_and_no_file(
     mirror, address = str(refused.value).splitlines()[1:-1]
     assert re.search(said, mirror)
     assert "Connection refused" in address
-    assert f"headstart networks fetch {NAME}" in str(refused.value)
+    assert f"On a machine that has the web: `headstart networks fetch {NAME}" in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,8 +171,11 @@ def test_unpublished_sum_is_told_once_and_enforced_then(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = serve(sends(CONTENT))
-    with pytest.raises(UserError, match="trusted on first use, over https:// only"):
+    said = r"trusted on first use, over https:// only[\s\S]*one over http:// its SHA-256 in sha256"
+    with pytest.raises(UserError, match=said):
         keep(tmp_path, plain.url, name=UNPUBLISHED)
+    with pytest.raises(UserError, match=rf"fetch {UNPUBLISHED} --to FOLDER --input-size 96`"):
+        keep(tmp_path, plain.url, name=UNPUBLISHED, input_size=(96, 96))
     with pytest.raises(UserError, match=r"has SHA-256 .* instead of the published 0000"):
         keep(tmp_path, plain.url, name=UNPUBLISHED, sha256="0" * 64)
     assert list(tmp_path.iterdir()) == []

@@ -273,10 +273,18 @@ def fetch(
     file = network.published(input_size, sha256=sha256)
     if not file.sums:
         file = network.published(input_size, sha256=_carried(file.name, environment))
+    side = network.side(input_size)
+    size = f" --input-size {side}" if side != network.sizes[-1] else ""
     advice = (
-        f"Run `headstart networks fetch {network.name} --to FOLDER` where there is a web, bring "
-        "the folder here and set HEADSTART_MIRROR=FOLDER."
+        f"On a machine that has the web: `headstart networks fetch {network.name} --to FOLDER"
+        f"{size}`; bring the folder here and set HEADSTART_MIRROR=FOLDER."
     )
+    if not file.sums:
+        advice += (
+            f" No sum of {file.name} is published: one over https:// is trusted, one in a folder "
+            f"needs {file.name}.sha256 beside it, and one over http:// its SHA-256 in sha256 "
+            "(source_training.sha256 in params.yaml)."
+        )
     if sha256:
         advice += (
             " The sum in sha256 (source_training.sha256 in params.yaml) is of one file: for "
