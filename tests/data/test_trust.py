@@ -112,6 +112,8 @@ def test_nothing_is_trusted_over_plain_http_or_from_a_folder(serve: Serve, tmp_p
         assert "trusted on first use, over https:// only" in refusal(tmp_path, place)
     assert not (tmp_path / "checksums.json").exists()
     assert list((tmp_path / "raw").iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    assert "not there, neither as it is nor as .gz" in refusal(tmp_path, str(tmp_path / "empty"))
 
 
 def test_https_that_sends_on_to_http_is_not_trusted(serve: Serve, tmp_path: Path) -> None:

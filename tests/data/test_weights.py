@@ -18,6 +18,7 @@ from published import (
     secured,
     write_certificate,
 )
+from typer.testing import CliRunner
 
 from headstart.core.errors import UserError, located
 from headstart.data import verify, web, weights
@@ -303,6 +304,7 @@ def test_fetched_weights_carry_their_sum_and_write_it_into_the_project(
     lines = published.fetch(UNPUBLISHED, tmp_path / "other", input_size=(96, 96))
     # The project takes the weights for 224 pixels, another file.
     assert SHA256 in lines[0]
+    assert "trained at" not in "".join(lines)
     assert Path("params.yaml").read_text() == text
     text = text.replace("input_size: auto", "input_size: [96, 96]")
     Path("params.yaml").write_text(text)
@@ -315,6 +317,20 @@ def test_fetched_weights_carry_their_sum_and_write_it_into_the_project(
     (carried / name).write_bytes(CONTENT[1:])
     with pytest.raises(UserError, match="has SHA-256"):
         published.fetch(UNPUBLISHED, tmp_path / "there", input_size=(96, 96))
+
+
+def test_size_without_weights_of_its_own_is_told_and_one_that_is_none_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / FILE).write_bytes(CONTENT)
+    monkeypatch.setenv("HEADSTART_MIRROR", str(tmp_path / "web"))
+    lines = published.fetch(NAME, tmp_path / "here", input_size=(100, 100))
+    assert "none were trained at 100 x 100 pixels: a run takes these, trained at 224" in lines
+    words = ["fetch", NAME, "--to", str(tmp_path / "there"), "--input-size", "-5"]
+    refused = CliRunner().invoke(published.commands, words)
+    assert (refused.exit_code, "x>=1" in refused.output) == (2, True)
+    assert not (tmp_path / "there").exists()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ _SUMS = TypeAdapter(
     dict[str, dict[str, Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]]],
     config=ConfigDict(strict=True),
 )
+_UNTRUSTED = (
+    "no checksum of these files is known, so that they are trusted on first use, over https:// only"
+)
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -90,11 +93,8 @@ def download(
             with _opened(source, timeout=seconds) as fetch:
                 for file in missing:
                     try:
-                        if not file.sums and not source.startswith("https://"):
-                            raise SourceRefused(
-                                "no checksum of these files is known, so that they are trusted "
-                                "on first use, over https:// only"
-                            )
+                        if not file.sums and source.startswith(("http://", "apt:")):
+                            raise SourceRefused(_UNTRUSTED)
                         with replacing(folder / file.name) as part:
                             fetch(file, part)
                             if not file.sums:
@@ -217,4 +217,10 @@ def _folder(source: str) -> Iterator[Fetch]:
         raise SourceRefused(str(error)) from None
     if not there:
         raise SourceRefused("there is no such folder")
-    yield lambda file, to: copied([root / file.name, root / f"{file.name}.gz"], file, to)
+
+    def fetch(file: PublishedFile, to: Path) -> None:
+        copied([root / file.name, root / f"{file.name}.gz"], file, to)
+        if not file.sums:  # After the look whether it is there at all.
+            raise SourceRefused(_UNTRUSTED)
+
+    yield fetch

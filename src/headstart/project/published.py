@@ -28,7 +28,8 @@ def _fetch(
     name: Annotated[str, typer.Argument(help="As `headstart networks` lists it.")],
     to: Annotated[Path, typer.Option(help="The folder to put it into.")],
     input_size: Annotated[
-        int | None, typer.Option(help="In pixels, where weights were trained at several sizes.")
+        int | None,
+        typer.Option(min=1, help="In pixels, where weights were trained at several sizes."),
     ] = None,
 ) -> None:
     """Bring the weights of a network, verified, for a machine that is off the web."""
@@ -98,6 +99,10 @@ def fetch(name: str, folder: Path, *, input_size: tuple[int, int] | str) -> list
     with replacing(path.with_name(f"{path.name}.sha256")) as part:
         part.write_text(f"{sum_}  {path.name}\n", encoding="utf-8")  # as sha256sum reads it
     lines = [f"{path}: {arrival.bytes / 1e6:.1f} MB, SHA-256 {sum_}"]
+    side = network.side(input_size)
+    if not isinstance(input_size, str) and input_size != (side, side):
+        asked = " x ".join(map(str, input_size))
+        lines.append(f"none were trained at {asked} pixels: a run takes these, trained at {side}")
     if chosen and chosen.sha256 is None and not network.published(input_size).sums:
         text = yaml_text.edited(reading.read(_PARAMETERS), {"source_training.sha256": f'"{sum_}"'})
         with replacing(_PARAMETERS) as part:
