@@ -621,11 +621,11 @@ def test_power_counts_no_fewer_seeds_than_sign_flips_need() -> None:
     assert shown.endswith("(8)")
 
 
-def test_power_tells_nothing_of_arms_that_have_not_learned() -> None:
+def test_power_tells_nothing_of_invalid_rows() -> None:
     shares = {"baseline": {10: 0.5, 100: 0.9}, "frozen": {10: 0.9, 100: 0.95}}
     summary, _, _ = tables(made(shares=shares))
     cells = power.seeds(summary, 0.005, RULES)[summary[0].setting]["frozen"]
-    assert cells[10] == "not learned"
+    assert cells[10] == verdicts.INVALID
     assert cells[100][0].isdigit()
 
 
