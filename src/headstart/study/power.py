@@ -17,7 +17,7 @@ def seeds(summary: Sequence[SummaryRow], gain: float, settings: Statistics) -> d
 
     Such as `49 (92)`: in a paired t-test of its own, and corrected for the comparisons of its
     family (at alpha divided by them, a little stricter than max-T), never fewer than give enough
-    flips of signs. Nothing is told of invalid rows: the spread of an arm at chance is that of chance.
+    flips of signs. Nothing is told of invalid rows: their spread is that of chance.
 
     Raises:
         UserError: The study has several splits, where seeds are not all that makes the spread.
