@@ -46,7 +46,15 @@ def main() -> None:
         answers = Answers(target.labels, probabilities["baseline"], probabilities["transfer"])
         taught, classes = (artefacts.read_json(CLASSES)[task]["names"] for task in TASKS)
         rules = settings.evaluate
-        judged = verdict.judge(answers, scored, arms=settings.arms, rules=rules, classes=classes)
+        both = compared(settings)
+        judged = verdict.judge(
+            answers,
+            scored,
+            arms=settings.arms,
+            rules=rules,
+            classes=classes,
+            contender=both.contender,
+        )
         labels = {task: PREPARED / task / "train_labels.npy" for task in TASKS}
         images = {task: len(artefacts.read_array(path)) for task, path in labels.items()}
         calls = {name: flops.calls(model) for name, model in models.items()}
@@ -61,7 +69,7 @@ def main() -> None:
         record = metrics.Record(comparison=judged.comparison, **scored, cost=spent, chosen=chosen)
         outcome = metrics.Outcome(
             record,
-            compared(settings),
+            both,
             reason=judged.reason,
             unfair=judged.unfair,
             test_images={name: len(tests[name].labels) for name in scored},

@@ -22,6 +22,7 @@ def judged(
     transfer: np.ndarray,
     *,
     losses: tuple[float, float] = (0.1, 0.1),
+    contender: str = "transfer",
     **rules: Any,
 ) -> verdict.Verdict:
     both = answers.Answers(actual, baseline, transfer)
@@ -30,7 +31,9 @@ def judged(
         for (arm, probabilities), loss in zip(both.probabilities.items(), losses, strict=True)
     }
     decisive = Evaluate(**{"alpha": 0.05, "confidence": 0.95, "margin": 0.005} | rules)
-    return verdict.verdict(actual, both.classes, scored, rules=decisive, classes=NAMES)
+    return verdict.verdict(
+        actual, both.classes, scored, rules=decisive, classes=NAMES, contender=contender
+    )
 
 
 def with_discordant(
@@ -209,6 +212,16 @@ def test_both_degenerate_models_are_named() -> None:
     decided = judged(np.arange(20) % 2, np.ones((20, 1)), np.zeros((20, 1)), losses=(0.7, 0.7))
     assert "baseline answers 'shirt'" in decided.reason
     assert "transfer answers 'sandal'" in decided.reason
+
+
+def test_control_is_called_so_in_every_sentence() -> None:
+    actual = np.arange(20) % 2
+    good = np.where(actual == 1, 0.99, 0.01)
+    for answered in (np.zeros(20), np.full(20, 0.4), good):
+        decided = judged(actual, good, answered, contender="the control")
+        said = " ".join((decided.reason, *decided.warnings))
+        assert "control" in said
+        assert "transfer" not in said
 
 
 def test_a_test_set_of_one_class_is_invalid_and_says_so() -> None:

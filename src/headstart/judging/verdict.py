@@ -55,6 +55,7 @@ def verdict(
     *,
     rules: Evaluate,
     classes: Sequence[str],
+    contender: str = "transfer",
 ) -> Verdict:
     """Returns the verdict on these two models, which says nothing about other seeds.
 
@@ -64,13 +65,17 @@ def verdict(
     Newcombe's 1 - 2 alpha interval lies within the margin (two one-sided tests: Schuirmann 1987).
     All it needs lies in git: metrics/predictions.csv and metrics/metrics.json. `actual` and each
     arm's `answered` are classes from 0, int (n,); a log loss of None means probabilities that are
-    no numbers.
+    no numbers. `contender` is the transfer arm in a sentence, as `Compared` has it.
     """
+    called = dict(zip(ARMS, ("baseline", contender.removeprefix("the ")), strict=True))
     defects = {
-        arm: list(_defects(arm, actual, answered[arm], scored[arm], classes)) for arm in ARMS
+        arm: list(_defects(called[arm], actual, answered[arm], scored[arm], classes))
+        for arm in ARMS
     }
     untrained = {
-        arm: list(_untrained(arm, actual, answered[arm])) for arm in ARMS if not defects[arm]
+        arm: list(_untrained(called[arm], actual, answered[arm]))
+        for arm in ARMS
+        if not defects[arm]
     }
     warnings = tuple(untrained.get("transfer", ()))
     reasons = [*chain.from_iterable(defects.values()), *untrained.get("baseline", ())]
@@ -84,7 +89,7 @@ def verdict(
     decided = p < alpha
     counted = (
         f"Of {pairs.total} test images, {pairs.only_baseline} are answered right by the baseline "
-        f"alone and {pairs.only_transfer} by transfer alone: McNemar mid-p = {p:.3g} (exact "
+        f"alone and {pairs.only_transfer} by {contender} alone: McNemar mid-p = {p:.3g} (exact "
         f"two-sided p = {pairs.exact_p:.3g}), {'below' if decided else 'not below'} "
         f"alpha = {alpha:g}."
     )
@@ -128,12 +133,21 @@ def judge(
     arms: tuple[Mapping[str, Any], Mapping[str, Any]],
     rules: Evaluate,
     classes: Sequence[str],
+    contender: str = "transfer",
 ) -> Judgement:
     """Returns the comparison of both arms, which answered and `scored` on the same images.
 
-    `arms` is what has to be equal for a fair comparison, of baseline and transfer.
+    `arms` is what has to be equal for a fair comparison, of baseline and transfer, which is called
+    `contender`, as in `verdict`.
     """
-    decided = verdict(answers.actual, answers.classes, scored, rules=rules, classes=classes)
+    decided = verdict(
+        answers.actual,
+        answers.classes,
+        scored,
+        rules=rules,
+        classes=classes,
+        contender=contender,
+    )
     unfair = fairness(*arms)
     pairs = paired(answers.actual, *answers.classes.values())
     low, high = pairs.gain_interval(rules.confidence)

@@ -23,12 +23,18 @@ def read(root: Path) -> metrics.Outcome:
     if (dataset := catalogue.DATASETS.get(settings.dataset.name)) is not None:
         _, target = selection.source_and_target(settings.tasks, dataset.classes, dataset.aliases)
         classes = list(target.names)
+    arms = compared(settings)
     decided = verdict.verdict(
-        actual, answered, record.scores, rules=settings.evaluate, classes=classes
+        actual,
+        answered,
+        record.scores,
+        rules=settings.evaluate,
+        classes=classes,
+        contender=arms.contender,
     )
     return metrics.Outcome(
         record=record,
-        compared=compared(settings),
+        compared=arms,
         reason=decided.reason,
         unfair=verdict.fairness(*settings.arms),
         # How many test images the source task has is not in git.
