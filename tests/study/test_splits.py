@@ -327,6 +327,8 @@ def test_page_says_that_labels_of_the_search_are_test_images_of_other_splits(
     outputs.write(tmp_path, made(3), study(splits=3).grid, settings, unsearched=made(3))
     text = outputs.write_page(tmp_path, settings).read_text()
     assert "by labels some of which are test images of other splits" in text
+    # Three are fewer than were simulated.
+    assert "These are 3 splits: how far such intervals and corrected p-values hold" in text
 
 
 def test_one_split_says_nothing_of_splits(tmp_path: Path) -> None:
