@@ -35,15 +35,21 @@ def pytest_configure(config: pytest.Config) -> None:
 # The files that take longest, as measured (`pytest --durations=0`): begun first, so that both
 # workers end at about the same time.
 _LONGEST_FIRST = (
-    "pipeline/test_faults.py",
+    "project/test_source_network.py",
     "study/test_run.py",
     "pipeline/test_experiments.py",
-    "project/test_init.py",
+    "pipeline/test_faults.py",
     "project/test_installed.py",
-    "pipeline/test_pipeline.py",
-    "learning/test_training.py",
-    "pipeline/test_any_parameters.py",
-    "pipeline/test_results.py",
+    "study/test_by_fit.py",
+    "project/test_init.py",
+    "project/test_check.py",
+    "study/test_splits.py",
+    "study/test_project.py",
+    "study/test_project_sources.py",
+    "tracking/test_browser.py",
+    "study/test_sources.py",
+    "study/test_forecast.py",
+    "project/test_installed_study.py",
 )
 
 

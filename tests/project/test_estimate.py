@@ -112,7 +112,7 @@ def test_check_measures_each_training_of_the_project_here(digits: Own) -> None:
     assert longer.seconds["training"] > 3 * told.seconds["training"]
 
 
-@pytest.mark.parametrize("strategy", ["frozen", "gradual"])
+@pytest.mark.parametrize("strategy", ["frozen", pytest.param("gradual", marks=pytest.mark.slow)])
 def test_network_is_measured_before_its_weights_are_there(tmp_path: Path, strategy: str) -> None:
     photos = blobs(tmp_path / "photos", ["ant", "bee"], each=20, size=(40, 40, 3))
     # Written by hand: `init` would look for the weights.
