@@ -169,7 +169,7 @@ def check(
         report.problems += damaged
     terminal.tell(report.lines)
     report.heed()
-    if (root / stage.PARAMETERS).is_file() and report.data:
+    if (root / stage.PARAMETERS).is_file() and report.data and not quick:
         from headstart.study import native
 
         typer.echo(native.savings(parameters.load(root / stage.PARAMETERS), report.data.shape))

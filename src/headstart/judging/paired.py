@@ -110,4 +110,5 @@ def newcombe(
     # Rounding may leave a hair below 0.
     low = np.sqrt(np.maximum(below**2 - 2 * phi * below * above_b + above_b**2, 0))
     high = np.sqrt(np.maximum(above**2 - 2 * phi * above * below_b + below_b**2, 0))
-    return gain - low, gain + high
+    # And one beyond what a difference of shares can be.
+    return np.maximum(gain - low, -1.0), np.minimum(gain + high, 1.0)

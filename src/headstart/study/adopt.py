@@ -4,13 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from headstart.core.errors import WrongValue
+from headstart.data.raw_data import Raw, normalise
 from headstart.learning import blocks, features, pretrained
 from headstart.params.strategies import Strategy
 from headstart.study import sources
 from headstart.study.parameters import Source
+
+# The first images, on which a network is looked at: a batch.
+_LOOKED_AT = 64
 
 
 def network(source: Source, root: Path, shape: tuple[int, ...]) -> keras.Model:
@@ -34,18 +37,14 @@ def _adopted(source: Source, root: Path, shape: tuple[int, ...]) -> pretrained.A
     )
 
 
-def check(
-    source: Source, strategies: Iterable[Strategy], *, root: Path, images: np.ndarray
-) -> str | None:
-    """Returns what is amiss with how a network sees the first `images`, None where nothing is.
-
-    Args:
-        images: (n, height, width[, channels]) float32 in [0, 1].
+def check(source: Source, strategies: Iterable[Strategy], *, root: Path, data: Raw) -> str | None:
+    """Returns what is amiss with how a network sees the first images, None where nothing is.
 
     Raises:
         WrongValue: It cannot be used, or has fewer blocks than a strategy trains: the key is
             `sources` or `arms`.
     """
+    images = normalise(data.parts["train"].images[:_LOOKED_AT], white=data.white)
     with sources.refused(source):
         adopted = _adopted(source, root, images.shape[1:])
     counting = [strategy for strategy in strategies if strategy.counts_blocks]

@@ -273,9 +273,8 @@ class Grid(Section):
         """The rate taken where none is searched: nearest to the source's own, lower of equals."""
         own = self.source_training.learning_rate
         # Logarithms that should be equal differ in their last digits.
-        return min(
-            self.learning_rates, key=lambda rate: (round(abs(math.log(rate / own)), 9), rate)
-        )
+        away = {rate: round(abs(math.log(rate / own)), 9) for rate in self.learning_rates}
+        return min(away, key=lambda rate: (away[rate], rate))
 
 
 class Study(Section):

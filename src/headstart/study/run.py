@@ -13,7 +13,6 @@ import numpy as np
 from headstart.core import runtime
 from headstart.core.errors import UserError, warn
 from headstart.data import tasks
-from headstart.data.raw_data import normalise
 from headstart.params.strategies import Strategy
 from headstart.study import gpu, plan, prepare, rates, sources, store
 from headstart.study.cells_table import Cells
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from headstart.study.parameters import Source
 
 Arrays = dict[str, np.ndarray]
-# The first images, on which a network from elsewhere is looked at: a batch.
-_LOOKED_AT = 64
 _Work = TypeVar("_Work", plan.Group, plan.SourceGroup, plan.Work)
 # Trains groups in any order and gives each with its arrays, a place on the first axis for every
 # seed, or with why it failed, as it ends. Source networks come first, and are kept by then.
@@ -107,10 +104,8 @@ class Runner:
         self.start()
         from headstart.study import adopt
 
-        train = self.prepared.data.parts["train"]
-        images = normalise(train.images[:_LOOKED_AT], white=self.prepared.data.white)
         for source, strategies in asked.items():
-            amiss = adopt.check(source, strategies, root=self.root, images=images)
+            amiss = adopt.check(source, strategies, root=self.root, data=self.prepared.data)
             # Other splits have images of the same kind.
             if amiss and not self.split:
                 warn(f"sources: {source.label}: {amiss}")
