@@ -751,7 +751,7 @@ MUTATIONS = [
     Mutation(
         "tables of an earlier run shown while a study runs",
         f"{LIBRARY}/study/interim.py",
-        "if answered and not (progress and progress.running):",
+        "if answered and not (progress and progress.newer_than(record_of_last)):",
         "if answered:",
         "tests/study/test_page.py::test_running_study_shows_within_a_second_what_is_there_and_judges_nothing",
     ),

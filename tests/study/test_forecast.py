@@ -240,6 +240,12 @@ def test_grids_that_the_labels_are_too_few_for_are_no_cheaper_ones(
     lines = default_grid.outlook(path, *digits_of(project), cheaper=True)
     assert "written" in lines[-1]
     assert parameters.load(path).grid.learning_rates == (0.001,)
+    # What trains no longer than this, and takes clearly less, is none of a fresh project's grids.
+    edit_params(path, SHORT | few | {"grid.training": "- steps: 10"})
+    before = path.read_text()
+    lines = default_grid.outlook(path, *digits_of(project), cheaper=True)
+    assert "no grid of a fresh project is cheaper" in lines[-1]
+    assert path.read_text() == before
     # Nor can any other grid that starts from networks trained on no classes.
     edit_params(path, {"grid.source_classes": "none", "grid.arms": "[baseline, random_frozen]"})
     lines = default_grid.outlook(path, *digits_of(project), cheaper=True)

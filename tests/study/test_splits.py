@@ -104,10 +104,10 @@ def test_image_that_is_twice_in_one_part_may_not_be_drawn_apart() -> None:
 def test_time_left_while_rates_are_searched_knows_the_other_splits(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, told, said = [0.0], list[tuple[float, float]](), list[str]()
+    clock, told, said = [0.0], list[tuple[float, float | None]](), list[str]()
     real = TimeLeft.advance
 
-    def advance(self: TimeLeft, work: plan.Work) -> float:
+    def advance(self: TimeLeft, work: plan.Work) -> float | None:
         told.append((clock[0], real(self, work)))
         return told[-1][1]
 
@@ -138,7 +138,9 @@ def test_time_left_while_rates_are_searched_knows_the_other_splits(
         splits=4,
     )
     splits.run(run.Runner(ready, store.Store(tmp_path, {}), said.append, engine))
-    for at, left in told[:-1]:
+    known = [(at, left) for at, left in told[:-1] if left is not None]
+    assert len(known) > len(told) / 2
+    for at, left in known:
         assert left == pytest.approx(clock[0] - at, rel=0.2)
 
 
