@@ -114,6 +114,21 @@ def test_own_images_are_looked_at_before_they_are_gathered(tmp_path: Path) -> No
     )
 
 
+def test_names_that_an_npz_has_not_are_those_of_the_parameters(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    np.savez(tmp_path / "own.npz", images=images, labels=np.arange(60) % 4)
+    project = new(tmp_path / "own", data=tmp_path / "own.npz", target=["0", "2"])
+    path = project.root / "params.yaml"
+    names = {"dataset.classes": "[cat, 'a=b', 'c, d', _]", "tasks.target_classes": "[cat, 'c, d']"}
+    edit_params(path, names)
+    report = check.check(project.root, quick=True)
+    assert not report.problems
+    assert [line for line in report.lines if line.startswith("target test") and "c, d: " in line]
+    edit_params(path, {"dataset.classes": "[cat, dog]"})
+    (problem,) = check.check(project.root, quick=True).problems
+    assert "own.npz: label 2 at position 2 of all is no class (cat, dog)" in problem
+
+
 def test_damaged_photograph_is_told_before_it_stops_a_run(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for name in ("a", "b", "c", "d"):

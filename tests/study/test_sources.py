@@ -331,6 +331,9 @@ def refusal(**grid: Any) -> str:
         ([ONE, {"from": "models/own/x.keras", "name": "one"}], "each entry once"),
         ([{"from": "keras:VGG"}], "is not among the published networks"),
         ([{"from": "../x.keras"}], "is neither keras:NAME"),
+        ([{"from": "../x.keras"}], "that it changed; copy it there"),
+        ([ONE | {"name": " \n"}], "'' is no name; write some letters"),
+        ([ONE | {"name": "a\u0000b"}], "is no name; write some letters"),
         ([{"from": "models/team/x.keras"}], "below models/own/, where DVC sees that it changed"),
         ([{"from": "models/pretrained/x.keras"}], "below models/own/, where DVC sees that it"),
         ([ONE | {"layer": ""}], "layer"),
@@ -340,6 +343,7 @@ def refusal(**grid: Any) -> str:
 )
 def test_sources_that_make_no_sense_are_refused_in_one_line(given: Any, said: str) -> None:
     message = refusal(sources=given)
+    assert "write null" not in message
     assert said in message
     assert "sources" in message
 

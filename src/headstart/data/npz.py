@@ -80,14 +80,14 @@ class _Contents:
     classes: list[str]
 
 
-def survey(path: Path) -> Survey:
-    """Returns what the `.npz` file `path` holds; its images are not read.
+def survey(path: Path, *, classes: Sequence[str] | None = None) -> Survey:
+    """Returns what the `.npz` file `path` holds, by `classes` as in `write`; no image is read.
 
     Raises:
         UserError: It is damaged, or does not hold what it has to.
     """
     with _opened(path) as archive:
-        contents = _contents(path, archive, None)
+        contents = _contents(path, archive, classes)
         with _member(path, archive, next(iter(contents.images.values()))) as images:
             height, width, *channels = _image_shape(images)
     return counted(contents.classes, contents.labels, [(height, width)], (*channels, 1)[0])

@@ -34,13 +34,17 @@ def write(
     (folders if _is_folder(path) else npz).write(path, folder, classes=names, size=size)
 
 
-def survey(path: Path) -> Survey:
+def survey(path: Path, *, classes: Sequence[str] | str = "auto") -> Survey:
     """Returns what the folder or `.npz` file `path` holds, without decoding an image.
+
+    `classes` are names for those of an `.npz` file that has none of its own.
 
     Raises:
         UserError: As `write` does.
     """
-    return (folders if _is_folder(path) else npz).survey(path)
+    if _is_folder(path):
+        return folders.survey(path)
+    return npz.survey(path, classes=None if isinstance(classes, str) else classes)
 
 
 def sample(path: Path, *, shape: Sequence[int], images: int, count: int) -> np.ndarray:

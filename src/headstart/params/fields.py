@@ -151,10 +151,15 @@ PREPROCESSINGS = ("auto", "tf", "torch", "caffe", "raw")
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
-def source_network(value: Any, *, folders: Collection[str] = ("own",)) -> Any:
+def source_network(
+    value: Any,
+    *,
+    folders: Collection[str] = ("own",),
+    otherwise: str = ", or write null to train the source network",
+) -> Any:
     """Returns the path or name as it is, or raises what is wrong with it.
 
-    `folders` are those in `models` where a file may lie.
+    `folders` are those in `models` where a file may lie, `otherwise` what else could be written.
     """
     if value is None:
         return value
@@ -172,9 +177,17 @@ def source_network(value: Any, *, folders: Collection[str] = ("own",)) -> Any:
         raise ValueError(
             "is neither keras:NAME (headstart networks lists the names) nor a "
             f"{', '.join(MODEL_SUFFIXES)} file below models/own/, where DVC sees that it changed; "
-            "copy it there, or write null to train the source network"
+            f"copy it there{otherwise}"
         )
     return value
+
+
+def one_line(name: str) -> str:
+    """Returns a name with single blanks, as tables and sentences have it."""
+    name = " ".join(name.split())
+    if not name or not name.isprintable():
+        raise ValueError(f"{name!r} is no name; write some letters, or leave the line out")
+    return name
 
 
 def preprocessing(value: Any) -> Any:

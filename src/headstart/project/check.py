@@ -105,7 +105,7 @@ def _data(root: Path, settings: sections.Params, report: Report) -> Data:
     chosen = settings.dataset
     if chosen.path is not None:
         with located("params.yaml: dataset."):
-            survey = own.survey(root / chosen.path)
+            survey = own.survey(root / chosen.path, classes=chosen.classes)
         if chosen.classes != "auto" and sorted(chosen.classes) != sorted(survey.classes):
             raise UserError(
                 f"params.yaml: dataset.classes: {', '.join(chosen.classes)}; {chosen.path} has "

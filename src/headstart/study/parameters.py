@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from headstart.core.errors import UserError
 from headstart.params import fields, reading
@@ -127,13 +127,13 @@ def _network(value: Any) -> Any:
     """Returns the path or name of a network from elsewhere, which a stage of the study watches."""
     if value is None:
         raise ValueError(f"is no network; write {TRAINED} in place of the entry for those of ours")
-    return fields.source_network(value, folders=("own", "pretrained"))
+    return fields.source_network(value, folders=("own", "pretrained"), otherwise="")
 
 
 class Source(Elsewhere):
     """A network from elsewhere that arms start from; a key that is absent is as in a fresh file."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    name: Annotated[str, AfterValidator(fields.one_line), Field(max_length=60)] | None = None
     from_: Annotated[str, PlainValidator(_network), Field(alias="from")]
     layer: Annotated[str, Field(min_length=1)] = "auto"
     input_size: Annotated[Literal["auto"] | tuple[int, int], PlainValidator(fields.image_size)] = (
