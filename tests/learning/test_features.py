@@ -17,6 +17,7 @@ from applications_here import write_weights
 
 from benchmarks import pretrained_networks as lite0
 from headstart.core import artefacts
+from headstart.core.errors import UserError
 from headstart.core.parts import Part
 from headstart.learning import features as kept
 from headstart.learning import fit, networks, pretrained
@@ -95,6 +96,23 @@ def test_second_run_makes_no_forward_pass(
     assert len(files(folder)) == 1
     # An image's features do not depend on how many others there are.
     np.testing.assert_array_equal(kept.features(backbone, images[:3], None), first[:3])
+
+
+def test_what_stands_where_features_are_kept_is_named(
+    backbone: keras.Model, tmp_path: Path
+) -> None:
+    images, folder = photographs(), tmp_path / "features"
+    kept.features(backbone, images, folder)
+    (file,) = folder.iterdir()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match=f"{file.name}: stands where features are kept; remove"):
+        kept.features(backbone, images, folder)
+    file.rmdir()
+    folder.rmdir()
+    folder.write_text("")
+    with pytest.raises(UserError, match="features: stands where features are kept; remove it"):
+        kept.features(backbone, images, folder)
 
 
 def test_what_acts_on_features_makes_them_anew(

@@ -12,7 +12,7 @@ from keras.applications import imagenet_utils
 from keras.src.legacy.saving import legacy_h5_format
 
 from headstart.core import artefacts
-from headstart.core.errors import UserError
+from headstart.core.errors import UserError, WrongValue
 from headstart.data import weights
 from headstart.learning import (
     applications,
@@ -308,6 +308,16 @@ def test_values_that_a_network_does_not_take_are_told(tmp_path: Path) -> None:
     said = pretrained.adopt(name, **options, preprocessing="torch").misfit
     assert f"{name} takes tf (as Keras publishes it), and is given torch; write" in str(said)
     assert pretrained.adopt(name, **options).misfit is None
+
+
+def test_cut_below_all_weights_and_channels_first_are_refused(tmp_path: Path) -> None:
+    layers = [L.Rescaling(2.0, name="scale"), L.Conv2D(4, 3), L.Flatten(), L.Dense(2)]
+    path = saved(tmp_path / "any.keras", *layers, size=(6, 6, 3))
+    with pytest.raises(WrongValue, match=r"layer: nothing up to scale of .* holds weights; name a"):
+        pretrained.adopt(path, layer="scale", image_shape=(6, 6, 3))
+    path = saved(tmp_path / "first.keras", L.Flatten(), L.Dense(4), L.Dense(2), size=(3, 32, 32))
+    with pytest.raises(UserError, match=r"wants 32 channels, .* takes channels first"):
+        pretrained.adopt(path, layer="auto", image_shape=(32, 32, 3))
 
 
 def test_features_that_say_nothing_are_warned_of(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def web(base: str, *, timeout: float) -> Iterator[Fetch]:
         def fetch(file: PublishedFile, to: Path) -> None:
             names = (f"{file.name}.gz", file.name)
             if not any(_fetched(_address(base, n), packed, file, timeout=timeout) for n in names):
-                raise FileRefused("the server has it neither as .gz nor as it is (404)")
+                raise FileRefused(
+                    "the server has it neither as .gz nor as it is (404, or 403 or 410)"
+                )
             unpack(packed, file, to)
 
         yield fetch

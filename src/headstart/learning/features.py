@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.core import artefacts, code, runtime
-from headstart.core.errors import warn
+from headstart.core.errors import UserError, warn
 
 if TYPE_CHECKING:
     import keras
@@ -65,6 +65,9 @@ def features(
         return np.concatenate(list(_computed(below, images, threads)))
     key = _key(below, images)
     path = folder / f"{key}.npy"
+    for place, right in ((folder, folder.is_dir()), (path, path.is_file())):
+        if place.exists() and not right:
+            raise UserError(f"{place}: stands where features are kept; remove it")
     if path.is_file():
         if _is_whole(path, key):
             if told:

@@ -94,6 +94,10 @@ def adopt(
         takes, why, usual = described.takes, described.why, input_range
     name, output = _cut(str(source), model, layer)
     body = keras.Model(model.inputs, output, name=BODY)
+    if not body.weights:
+        raise WrongValue(
+            "layer", f"nothing up to {name} of {source} holds weights; name a later one"
+        )
     chosen = preprocessing if preprocessing != "auto" else usual
     image = keras.Input(image_shape, name="image")
     wanted = tuple(model.inputs[0].shape[1:])
@@ -335,7 +339,9 @@ def _fitted(
         fitted = keras.layers.AveragePooling3D((1, 1, channels), name="grey")(fitted)
         fitted = keras.layers.Reshape((*shape[:2], 1), name="one_channel")(fitted)
     elif channels != depth:
-        raise UserError(f"{source}: wants {depth} channels, the images have {channels}")
+        first = len(wanted) == 3 and wanted[0] in (1, 3)
+        order = "; it takes channels first, which is not read" if first else ""
+        raise UserError(f"{source}: wants {depth} channels, the images have {channels}{order}")
     if isinstance(takes, str):
         # Before they are resized, so that all that follows is Keras' own arithmetic on pixels.
         fitted = keras.layers.Rescaling(255.0, name="pixels")(fitted)

@@ -27,7 +27,7 @@ STAGES = ("download", "prepare", "train_a", "train_b", "transfer", "evaluate")
 _HERE = Path(__file__).resolve().parent
 # What lies there is not for git: DVC keeps it.
 _IGNORES = {
-    "models/own/.gitignore": "*\n!.gitignore\n!*.dvc\n",
+    "models/own/.gitignore": "*\n!*/\n!.gitignore\n!*.dvc\n",
     "data/raw/.gitignore": "/networks\n",
 }
 

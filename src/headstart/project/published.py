@@ -1,6 +1,7 @@
 """`headstart networks`: which are published, and one of them for a machine off the web."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -108,4 +109,7 @@ def fetch(name: str, folder: Path, *, input_size: tuple[int, int] | str) -> list
         with replacing(_PARAMETERS) as part:
             part.write_text(text, encoding="utf-8")
         lines.append(f"{_PARAMETERS}: source_training.sha256 holds it from now on")
-    return [*lines, f"elsewhere: HEADSTART_MIRROR={folder} headstart run"]
+    return [
+        *lines,
+        f"elsewhere: HEADSTART_MIRROR={shlex.quote(str(folder.resolve()))} headstart run",
+    ]

@@ -1,6 +1,7 @@
 """What is to be said of a network from elsewhere before it is used, by `init` and `check`."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,9 @@ def told(
             "where they were shrunk, dataset.image_size keeps more of them"
         )
     if not network and (root / "dvc.yaml").is_file() and not Path(f"{path}.dvc").is_file():
-        warnings.append(f"{source} is in no cache yet: `dvc add {source}` lets a team have it")
+        warnings.append(
+            f"{source} is in no cache yet: `dvc add {shlex.quote(source)}` lets a team have it"
+        )
     return facts, warnings
 
 
