@@ -76,7 +76,6 @@ def write(
     study_tables.write(folder / "areas.csv", AreaRow, [*areas_before, *areas])
     study_tables.write(folder / "verdicts.csv", VerdictRow, derived_table.verdict_rows(summary))
     study_tables.write(folder / "derived.csv", DerivedRow, derived)
-    artefacts.write_json(folder / "study.json", record)
     titled = headlines.headlines(curves, areas, settings)
     shared = answer_figure.answer(summary, titled, confidence=settings.confidence)
     pictures = {"label_efficiency.png": shared} | _figures(summary, derived, grid)
@@ -85,6 +84,8 @@ def write(
     # One of a grid that was another.
     for name in TITLES.keys() - pictures.keys():
         (folder / name).unlink(missing_ok=True)
+    # Last: with it all of them are those of this study.
+    artefacts.write_json(folder / "study.json", record)
     return told
 
 
