@@ -86,6 +86,14 @@ def test_answer_tells_what_was_learned_and_what_the_shape_alone_gives(
     assert "The others" not in line
 
 
+def test_control_is_told_where_the_arm_is_not_shown_to_learn() -> None:
+    who = "An untrained network of the same shape (random_frozen of x) is"
+    for control, said in ((GOOD, "shown to learn"), (NOTHING, "not shown to learn")):
+        line = told(frozen_of_x=NOTHING, random_frozen_of_x=control)
+        assert "there is nothing to compare: frozen of x is not shown to learn the task." in line
+        assert f"{who} {said} the task." in line
+
+
 def test_answer_says_where_the_control_is_better() -> None:
     line = told(frozen_of_x=BAD, random_frozen_of_x=GOOD)
     assert "points above the baseline (" in line

@@ -82,6 +82,9 @@ def sentences(
                 failed = [arm for arm in pair if unfit(pair[arm].among(budgets), settings)]
                 others = [rows[setting, arm, name] for arm in transfers if arm != row.arm]
                 parts = [_unfit_in_words(row, failed, other), *_others_in_words(others)]
+                if (own := control_of(row.arm)) in arms:
+                    word = "not " if unfit(arms[own].among(budgets), settings) else ""
+                    parts.append(f"{_untrained(own)} is {word}shown to learn the task.")
                 lines.append(" ".join(parts))
                 continue
             parts = [_range_in_words(row, best, settings, other, alone=alone.verdict)]
@@ -315,7 +318,7 @@ def control_in_words(
 
     `control` is its row over the baseline, `over` the arm's row over it, `saved` what it saves.
     """
-    who = f"An untrained network of the same shape ({control.arm})"
+    who = _untrained(control.arm)
     if over.verdict == verdicts.INVALID:
         return f"{who} is not shown to learn the task."
     side = "above" if control.gain >= 0 else "below"
@@ -341,6 +344,10 @@ def control_in_words(
         f"{' '.join(parts)} Over the untrained network {meaning}: {points(over.gain)} points "
         f"({sure})."
     )
+
+
+def _untrained(arm: str) -> str:
+    return f"An untrained network of the same shape ({arm})"
 
 
 def _others_in_words(others: Sequence[AreaRow]) -> list[str]:
