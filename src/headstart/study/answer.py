@@ -78,10 +78,12 @@ def sentences(
             if before:
                 other = _best_row(setting, name, before[setting], unsearched, settings)[-1]
             hanging += other.verdict != row.verdict
+            others = _others_in_words(
+                [rows[setting, arm, name] for arm in transfers if arm != row.arm]
+            )
             if row.verdict == verdicts.INVALID:
                 failed = [arm for arm in pair if unfit(pair[arm].among(budgets), settings)]
-                others = [rows[setting, arm, name] for arm in transfers if arm != row.arm]
-                parts = [_unfit_in_words(row, failed, other), *_others_in_words(others)]
+                parts = [_unfit_in_words(row, failed, other), *others]
                 if (own := control_of(row.arm)) in arms:
                     word = "not " if unfit(arms[own].among(budgets), settings) else ""
                     parts.append(f"{_untrained(own)} is {word}shown to learn the task.")
@@ -111,8 +113,7 @@ def sentences(
                 untold = short or unlearned({control.arm: arms[control.arm]}, settings)
                 saved = only.saved if fewest and not untold else None
                 parts.append(control_in_words(control, over, saved, settings))
-            others = [rows[setting, arm, name] for arm in transfers if arm != row.arm]
-            parts += _others_in_words(others)
+            parts += others
             lines.append(" ".join(parts))
         texts.append("\n  ".join(lines))
     if len(texts) < 2:
